@@ -1,0 +1,37 @@
+"""One seed, one result, and the caller's random state left as it was."""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+__all__ = ["derived_seed", "forked", "fresh_seed"]
+
+
+def fresh_seed(seed: int | None) -> int:
+    """`seed` itself, or one drawn from torch's global generator, so that
+    `torch.manual_seed` makes unseeded calls reproducible too."""
+    if seed is None:
+        return int(torch.randint(2**31, ()))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a non-negative integer or None, got {seed!r}")
+    return int(seed)
+
+
+def derived_seed(*words: int) -> int:
+    """An integer that depends on all `words`: independent streams for (seed, chain) or (seed, epoch)."""
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextlib.contextmanager
+def forked(seed: int | None, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seeds torch within the block and puts the caller's random state back; with None does nothing."""
+    if seed is None:
+        yield
+        return
+    device = torch.device(device)
+    devices = [device] if device.type not in ("cpu", "meta") else []
+    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,59 @@
+"""What can go numerically wrong, by name, and the warnings a user can filter.
+
+A mistake in what was passed in raises `ValueError` at the door. The errors here are different: the
+input was fine and the computation failed.
+"""
+
+__all__ = [
+    "ConcentrationWarning",
+    "NonFiniteLossError",
+    "NotPositiveDefiniteError",
+    "PyrogeoWarning",
+    "SamplingWarning",
+    "VacuumWarning",
+]
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training loss became NaN or infinite.
+
+    Attributes:
+        epoch: epoch of the failure, counted from 1.
+        batch: batch within that epoch, counted from 1; 0 for the validation data.
+    """
+
+    def __init__(self, loss: float, epoch: int, batch: int):
+        self.epoch, self.batch = epoch, batch
+        super().__init__(
+            f"the loss is {loss} in epoch {epoch}, batch {batch}; the last good weights were put "
+            "back. A smaller learning rate, or bounded log-variances, usually helps."
+        )
+
+    def __reduce__(self):
+        return _non_finite_loss_error, (self.args[0], self.epoch, self.batch)
+
+
+def _non_finite_loss_error(message: str, epoch: int, batch: int) -> NonFiniteLossError:
+    error = NonFiniteLossError(float("nan"), epoch, batch)
+    error.args = (message,)
+    return error
+
+
+class NotPositiveDefiniteError(ArithmeticError):
+    """A metric tensor has no Cholesky factor at some latent point."""
+
+
+class PyrogeoWarning(UserWarning):
+    """Base of all warnings of pyrogeo."""
+
+
+class VacuumWarning(PyrogeoWarning):
+    """Much of the density's mass lies far from every centroid, where nothing was learned."""
+
+
+class ConcentrationWarning(PyrogeoWarning):
+    """The density's mass, or the weight of a population, sits on very few points."""
+
+
+class SamplingWarning(PyrogeoWarning):
+    """Draws that are incomplete, or that deserve a second look."""

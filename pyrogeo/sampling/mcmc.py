@@ -1,0 +1,342 @@
+"""Chains from Pyro's kernels, each with its own seed, and what the kernels do not keep.
+
+Every chain is its own `pyro.infer.MCMC(num_chains=1)`, seeded from (seed, chain) and run on one
+thread, in this process or in workers, so that a seed gives the same draws on any machine with any
+number of cores.
+"""
+
+import math
+import pickle
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyro
+import torch
+import torch.multiprocessing as multiprocessing
+from pyro.infer import HMC, MCMC, NUTS
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrogeo._random import derived_seed, forked, fresh_seed
+from pyrogeo.errors import SamplingWarning
+from pyrogeo.sampling.draws import to_arviz
+
+__all__ = ["sample"]
+
+KernelFactory = Callable[..., Any]
+
+
+def sample(
+    density: Any,
+    num_samples: int,
+    kernel: KernelFactory = NUTS,
+    num_chains: int = 4,
+    *,
+    warmup_steps: int = 500,
+    initial_params: Tensor | None = None,
+    seed: int | None = None,
+    num_workers: int = 1,
+    progress: bool = True,
+) -> Any:
+    """Draws chains from a density with one of Pyro's kernels.
+
+    Args:
+        density: has `potential` (a Pyro `potential_fn` of `{"z": (d,)}`), `log_density`, and
+            `initial(n)`; `RiemannianUniform` does.
+        num_samples: draws of each chain, after warm-up.
+        kernel: called as `kernel(potential_fn=density.potential)`: `NUTS`, `HMC`,
+            `partial(HMC, step_size=0.1, num_steps=10)`, or any `MCMCKernel`. While Pyro adapts the
+            step size of an HMC it holds the trajectory length and not the number of steps.
+        num_chains: at least two are needed for a verdict.
+        warmup_steps: adaptation steps of each chain, thrown away.
+        initial_params: starts of shape `(num_chains, d)`; by default different centroids.
+        seed: None draws one from torch's global generator.
+        num_workers: processes to spread the chains over. More than one are spawned, so the density
+            and the kernel must pickle, and a script needs `if __name__ == "__main__":`.
+        progress: show a bar with divergences and step size.
+
+    Returns:
+        `arviz.InferenceData` (ArviZ 0.2x) or `xarray.DataTree` (1.x): `posterior` with `z` of dims
+        `(chain, draw, z_dim)`, and `sample_stats` with `lp` (log-density, not normalised),
+        `energy` (at the start of the transition), `diverging`, `acceptance_rate`, `step_size`,
+        `n_steps` (gradient evaluations) and, for NUTS, `tree_depth`. After Ctrl-C, the largest
+        rectangle of draws so far, with the attribute `incomplete` set and a `SamplingWarning`.
+
+    Raises:
+        ValueError: before any sampling, for counts out of range, starts that are not finite, too
+            few different starts, or parts that cannot be sent to a worker.
+    """
+    _check_counts(num_samples, num_chains, warmup_steps, num_workers)
+    seed = fresh_seed(seed)
+    with forked(seed):
+        starts = _starts(density, num_chains, initial_params)
+    _check_kernel(kernel, density.potential)
+    chains = [
+        _Chain(density.potential, kernel, num_samples, warmup_steps, start, derived_seed(seed, i))
+        for i, start in enumerate(starts)
+    ]
+    run = _in_turn if num_workers == 1 else _in_workers
+    collected = _Collected(num_chains, warmup_steps, num_samples, progress)
+    try:
+        with collected.bar:
+            run(chains, collected, min(num_workers, num_chains))
+    except KeyboardInterrupt:
+        collected.interrupted = True
+    return _assembled(density, starts, collected, seed)
+
+
+class _Chain(NamedTuple):
+    """All that one chain needs; it can be sent to another process."""
+
+    potential: Callable
+    kernel: KernelFactory
+    num_samples: int
+    warmup_steps: int
+    start: Tensor
+    seed: int
+
+
+class _Transition(NamedTuple):
+    """What is kept of one draw; `kinetic` is that of the fresh momentum."""
+
+    z: np.ndarray
+    kinetic: float
+    diverging: bool
+    acceptance_rate: float
+    step_size: float
+    n_steps: int
+
+
+class _Collected:
+    """Transitions by chain as they come in, and the progress bar they move."""
+
+    def __init__(self, num_chains: int, warmup_steps: int, num_samples: int, progress: bool):
+        self.draws: list[list[_Transition]] = [[] for _ in range(num_chains)]
+        self.before: list[np.ndarray | None] = [None] * num_chains
+        self.max_tree_depth: int | None = None
+        self.interrupted = False
+        self.num_samples = num_samples
+        self.divergences = 0
+        total = num_chains * (warmup_steps + num_samples)
+        self.bar = tqdm(total=total, desc="sample", disable=not progress)
+
+    def __call__(self, chain: int, warmup: bool, transition: _Transition) -> None:
+        if warmup:
+            self.before[chain] = transition.z
+        else:
+            self.draws[chain].append(transition)
+            self.divergences += transition.diverging
+        self.bar.set_postfix_str(
+            f"chain {chain + 1}{' (warm-up)' if warmup else ''}, step size "
+            f"{transition.step_size:.2e}, {self.divergences} divergences",
+            refresh=False,
+        )
+        self.bar.update()
+
+
+def _check_counts(num_samples: int, num_chains: int, warmup_steps: int, num_workers: int) -> None:
+    counts = {
+        "num_samples": (num_samples, 1),
+        "num_chains": (num_chains, 1),
+        "warmup_steps": (warmup_steps, 0),
+        "num_workers": (num_workers, 1),
+    }
+    for name, (value, least) in counts.items():
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def _starts(density: Any, num_chains: int, initial_params: Tensor | None) -> Tensor:
+    if initial_params is None:
+        return density.initial(num_chains)
+    starts = initial_params["z"] if isinstance(initial_params, dict) else initial_params
+    expected = (num_chains, *density.event_shape)
+    if not torch.is_tensor(starts) or tuple(starts.shape) != expected:
+        got = tuple(starts.shape) if torch.is_tensor(starts) else type(starts)
+        raise ValueError(f"initial_params: expected a tensor of shape {expected}, got {got}")
+    if not torch.isfinite(starts).all():
+        raise ValueError("initial_params: expected finite numbers, got NaN or infinite values")
+    # A kernel that starts where the density is NaN or zero searches a step size for ever.
+    if not torch.isfinite(density.log_density(starts)).all():
+        raise ValueError("initial_params: the log-density is not finite at every start")
+    return starts.detach().clone()
+
+
+def _check_kernel(kernel: KernelFactory, potential: Callable) -> None:
+    if not callable(kernel):
+        raise ValueError(
+            f"kernel: expected a class or function that is called as kernel(potential_fn=...), such "
+            f"as NUTS or partial(HMC, num_steps=10), got {type(kernel)}"
+        )
+    made = kernel(potential_fn=potential)
+    for name in ("setup", "sample", "cleanup"):
+        if not hasattr(made, name):
+            raise ValueError(f"kernel: {type(made)} is not a Pyro MCMCKernel, it has no {name}")
+
+
+def _in_turn(chains: list[_Chain], emit: Callable, num_workers: int) -> None:
+    for number, chain in enumerate(chains):
+        _run_chain(number, chain, emit)
+
+
+def _in_workers(chains: list[_Chain], emit: Callable, num_workers: int) -> None:
+    try:
+        pickle.dumps([c._replace(start=None) for c in chains])
+    except Exception as error:  # pickle raises many things
+        raise ValueError(f"num_workers > 1 needs parts that can be pickled: {error}") from error
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    shares = [range(first, len(chains), num_workers) for first in range(num_workers)]
+    processes = [
+        context.Process(
+            target=_work, args=([(i, chains[i]) for i in share], queue), daemon=True
+        )
+        for share in shares
+    ]
+    try:
+        for process in processes:
+            process.start()
+        for _ in range(sum(c.warmup_steps + c.num_samples for c in chains)):
+            message = queue.get()
+            if isinstance(message, Exception):
+                raise message
+            emit(*message)
+    finally:
+        for process in processes:
+            process.terminate() if process.is_alive() else None
+            process.join()
+
+
+def _work(share: Iterable[tuple[int, _Chain]], queue: Any) -> None:
+    try:
+        for number, chain in share:
+            _run_chain(number, chain, lambda *message: queue.put(message))
+    except KeyboardInterrupt:  # the parent got it too, and it reports
+        pass
+    except Exception as error:
+        queue.put(error)
+
+
+def _run_chain(number: int, chain: _Chain, emit: Callable) -> None:
+    counted = _Counted(chain.potential)
+    kernel = chain.kernel(potential_fn=counted)
+    kinetic = _first_kinetic_energy(kernel)
+    if isinstance(kernel, HMC):
+        # Pyro truncates length/size, so that 0.45/0.03 makes 14 steps and not 15.
+        kernel.trajectory_length *= 1 + 1e-9
+    seen = {"divergences": 0, "acceptance": 0.0}
+
+    def hook(kernel: Any, params: dict[str, Tensor], stage: str, i: int) -> None:
+        warmup = stage.startswith("Warmup")
+        if i == 0:
+            seen["acceptance"] = 0.0
+        divergences = len(getattr(kernel, "_divergences", ()))
+        mean = getattr(kernel, "_mean_accept_prob", math.nan)  # over the stage so far
+        rate = (i + 1) * mean - seen["acceptance"]
+        transition = _Transition(
+            z=params["z"].detach().cpu().numpy(),
+            kinetic=kinetic.pop() if kinetic else math.nan,
+            diverging=divergences > seen["divergences"],
+            acceptance_rate=min(max(rate, 0.0), 1.0) if math.isfinite(rate) else math.nan,
+            step_size=float(getattr(kernel, "step_size", math.nan)),
+            n_steps=counted.calls,
+        )
+        seen.update(divergences=divergences, acceptance=(i + 1) * mean)
+        counted.calls = 0
+        kinetic.clear()
+        emit(number, warmup, transition)
+
+    mcmc = MCMC(
+        kernel,
+        chain.num_samples,
+        chain.warmup_steps,
+        initial_params={"z": chain.start},
+        num_chains=1,
+        hook_fn=hook,
+        disable_progbar=True,
+        disable_validation=True,
+    )
+    with _one_thread(), forked(chain.seed, chain.start.device):
+        mcmc.run()
+
+
+class _Counted:
+    """A potential that counts its gradient evaluations."""
+
+    def __init__(self, potential: Callable):
+        self.potential, self.calls = potential, 0
+
+    def __call__(self, params: dict[str, Tensor]) -> Tensor:
+        self.calls += params["z"].requires_grad
+        return self.potential(params)
+
+
+def _first_kinetic_energy(kernel: Any) -> list[float]:
+    """A list that the kernel puts the kinetic energy of each transition's fresh momentum into."""
+    first: list[float] = []
+    if not isinstance(kernel, HMC):
+        return first
+    original = kernel._kinetic_energy
+
+    def recorded(momentum: dict[Any, Tensor]) -> Tensor:
+        energy = original(momentum)
+        if not first:
+            first.append(float(energy))
+        return energy
+
+    kernel._kinetic_energy = recorded
+    return first
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The order of a sum, and so its last bit, may depend on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _assembled(density: Any, starts: Tensor, collected: _Collected, seed: int) -> Any:
+    lengths = [len(draws) for draws in collected.draws]
+    if max(lengths) == 0:
+        raise KeyboardInterrupt
+    keep, n = _largest_rectangle(lengths)
+    if collected.interrupted:
+        warnings.warn(
+            f"interrupted: {len(keep)} chains of {n} draws are returned, of {len(lengths)} chains "
+            f"of {collected.num_samples}",
+            SamplingWarning,
+            stacklevel=3,
+        )
+    chains = [collected.draws[i][:n] for i in keep]
+    before = [starts[i].cpu().numpy() if collected.before[i] is None else collected.before[i] for i in keep]
+    z = np.stack([[t.z for t in chain] for chain in chains])
+    whole = torch.from_numpy(np.concatenate([np.stack(before)[:, None], z], 1)).to(starts)
+    lp = density.log_density(whole).detach().cpu().numpy()
+    column = {
+        name: np.array([[getattr(t, name) for t in chain] for chain in chains])
+        for name in _Transition._fields[1:]
+    }
+    stats = {
+        "lp": lp[:, 1:],
+        "energy": column["kinetic"] - lp[:, :-1],
+        **{k: column[k] for k in ("diverging", "acceptance_rate", "step_size", "n_steps")},
+    }
+    attrs = {"seed": seed, "incomplete": collected.interrupted}
+    return to_arviz({"z": z}, {k: v for k, v in stats.items() if not _missing(v)}, attrs)
+
+
+def _missing(values: np.ndarray) -> bool:
+    return values.dtype.kind == "f" and bool(np.isnan(values).all())
+
+
+def _largest_rectangle(lengths: list[int]) -> tuple[list[int], int]:
+    """The chains to keep, and their common length, for the most draws in all."""
+    n = max(lengths, key=lambda m: m * sum(length >= m for length in lengths))
+    return [i for i, length in enumerate(lengths) if length >= n], n

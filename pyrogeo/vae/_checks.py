@@ -1,0 +1,69 @@
+"""Data at the door: what came, what was expected, before any long work."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrogeo.vae.model import VAE
+
+__all__ = ["checked_data"]
+
+
+def checked_data(vae: VAE, x: Tensor | np.ndarray, what: str = "data") -> Tensor:
+    """`x` as a tensor in the VAE's dtype that guide and likelihood both take.
+
+    Floating-point data are cast to the VAE's dtype. Integers are refused, since whether 255 or 16
+    is white cannot be known.
+
+    Raises:
+        ValueError: for anything else than finite floating-point numbers of shape `(N, *event)` in
+            the support of the likelihood.
+    """
+    if not (torch.is_tensor(x) or isinstance(x, np.ndarray)):
+        raise ValueError(f"{what}: expected a tensor or a NumPy array, got {type(x)}")
+    x = torch.as_tensor(x)
+    if not x.is_floating_point():
+        raise ValueError(
+            f"{what}: expected floating-point numbers, got {x.dtype}; for images of bytes, "
+            "x.float() / 255"
+        )
+    if x.dim() < 2 or x.numel() == 0:
+        raise ValueError(f"{what}: expected shape (N, *event) with N ≥ 1, got {tuple(x.shape)}")
+    x = x.to(vae.dtype)
+    bad = (~torch.isfinite(x)).sum().item()
+    if bad:
+        raise ValueError(f"{what}: expected finite numbers, got {bad} NaN or infinite values")
+    _check_parts(vae, x, what)
+    return x
+
+
+def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
+    event = tuple(x.shape[1:])
+    try:
+        z = vae.embed(x[:1]).sample()
+    except RuntimeError as error:
+        raise ValueError(f"{what}: the guide does not take events of shape {event}: {error}") from error
+    expected = tuple(vae.prior().event_shape)
+    if tuple(z.shape[1:]) != expected:
+        raise ValueError(
+            f"the guide draws latent points of shape {tuple(z.shape[1:])}, the prior of {expected}"
+        )
+    likelihood = vae.decode(z)
+    if tuple(likelihood.event_shape) != event:
+        raise ValueError(
+            f"{what}: the likelihood expects events of shape {tuple(likelihood.event_shape)}, "
+            f"got {event}"
+        )
+    inside = [likelihood.support.check(batch.to(vae.device)).all() for batch in x.split(4096)]
+    if not all(inside):
+        raise ValueError(
+            f"{what}: {type(vae.likelihood).__name__} expects values in {_words(likelihood)}, "
+            f"got {x.min():.4g} to {x.max():.4g}"
+        )
+
+
+def _words(likelihood) -> str:
+    base = getattr(likelihood.support, "base_constraint", likelihood.support)
+    if hasattr(base, "lower_bound") and hasattr(base, "upper_bound"):
+        return f"[{base.lower_bound:g}, {base.upper_bound:g}]"
+    return str(base)

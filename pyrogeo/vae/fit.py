@@ -1,0 +1,274 @@
+"""Training: stochastic variational inference with a Pyro ELBO and a torch optimiser.
+
+Every epoch draws its shuffle and its noise from (seed, epoch). Nothing random outlives an epoch, so
+a checkpoint needs no generator state, and an interrupted run continues to the same bits.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyro
+import torch
+from pyro.infer import ELBO, RenyiELBO, Trace_ELBO
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from tqdm.auto import tqdm
+
+from pyrogeo._random import derived_seed, forked, fresh_seed
+from pyrogeo.errors import NonFiniteLossError
+from pyrogeo.vae._checks import checked_data
+from pyrogeo.vae.model import VAE
+
+__all__ = ["History", "fit"]
+
+_CHECKPOINT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in training.
+
+    Attributes:
+        table: one row for each epoch, from 1, with `loss` and `validation_loss` (−ELBO per datum,
+            in nats; the second is NaN without validation data) and `learning_rate`.
+        best_epoch: the epoch whose weights the VAE holds now; 0 for those it came with.
+        stopped: `"finished"`, `"early"` (no improvement for `patience` epochs) or `"interrupted"`.
+        seed: that repeats the run.
+    """
+
+    table: pd.DataFrame
+    best_epoch: int
+    stopped: str
+    seed: int
+
+
+def fit(
+    vae: VAE,
+    data: Tensor,
+    validation: Tensor | None = None,
+    *,
+    objective: ELBO | None = None,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    learning_rate: float = 1e-3,
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None = partial(
+        ReduceLROnPlateau, factor=0.5, patience=5
+    ),
+    epochs: int = 100,
+    batch_size: int = 100,
+    patience: int | None = None,
+    seed: int | None = None,
+    device: torch.device | str | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> History:
+    """Trains the VAE in place and leaves it with the weights of its best epoch.
+
+    Best is the lowest −ELBO of the validation data, or of the training data without any.
+    Gradients are of the sum over a batch, as in `pyro.infer.SVI`.
+
+    Args:
+        vae: the program; its parameters are stepped.
+        data: training data of shape `(N, *event)`.
+        validation: held-out data of the same event shape; its −ELBO is taken in evaluation mode
+            with the same noise every epoch.
+        objective: a Pyro ELBO, by default `Trace_ELBO()`.
+        optimizer: called as `optimizer(parameters, lr=learning_rate)`.
+        scheduler: called as `scheduler(optimizer)`, stepped after each epoch; None for none.
+        epochs: at most.
+        patience: stop after so many epochs without improvement; None never does.
+        seed: of shuffles and noise; None draws one from torch's global generator.
+        device: to which the VAE is moved first.
+        checkpoint: a file written after each epoch. If it exists, training continues from it, to the
+            same bits as if it had not been interrupted.
+        progress: show a progress bar.
+
+    Returns:
+        the history so far, also after Ctrl-C.
+
+    Raises:
+        ValueError: for data, settings or a checkpoint that do not fit, before training.
+        NonFiniteLossError: when the loss becomes NaN or infinite; the best weights so far are put
+            back first.
+    """
+    _check_settings(vae, objective, epochs, batch_size, patience, learning_rate)
+    if device is not None:
+        vae.to(device)
+    data = checked_data(vae, data)
+    validation = None if validation is None else checked_data(vae, validation, "validation data")
+    objective = objective or Trace_ELBO()
+    path = None if checkpoint is None else _writable(checkpoint)
+    saved = _read(path)
+    seed = saved["settings"]["seed"] if saved and seed is None else fresh_seed(seed)
+    stepper = optimizer([p for p in vae.parameters() if p.requires_grad], lr=learning_rate)
+    parts = {"vae": vae, "optimizer": stepper}
+    parts |= {"scheduler": scheduler(stepper)} if scheduler else {}
+    parts |= {"objective": objective} if hasattr(objective, "state_dict") else {}
+    settings = {"seed": seed, "batch_size": batch_size, "data": list(data.shape)}
+    state = {"rows": [], "best": _weights(vae), "best_epoch": 0}
+    if saved:
+        state = _resume(path, saved, parts, settings)
+
+    training = vae.training
+    stopped = "finished"
+    bar = tqdm(total=epochs, initial=len(state["rows"]), desc="fit", disable=not progress)
+    try:
+        with bar, forked(seed, vae.device), pyro.get_param_store().scope():
+            for epoch in range(len(state["rows"]) + 1, epochs + 1):
+                if patience is not None and epoch - 1 - state["best_epoch"] >= patience:
+                    stopped = "early"
+                    break
+                row = _epoch(vae, objective, stepper, data, validation, batch_size, seed, epoch)
+                _record(state, row, parts)
+                _write(path, state, parts, settings)
+                bar.set_postfix(
+                    {k: f"{v:.4g}" for k, v in row.items() if not math.isnan(v)}, refresh=False
+                )
+                bar.update()
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    finally:
+        vae.load_state_dict(state["best"])
+        vae.train(training)
+    table = pd.DataFrame(state["rows"], columns=["loss", "validation_loss", "learning_rate"])
+    table.index = pd.RangeIndex(1, len(table) + 1, name="epoch")
+    return History(table, state["best_epoch"], stopped, seed)
+
+
+def _check_settings(vae, objective, epochs, batch_size, patience, learning_rate) -> None:
+    if not isinstance(vae, VAE):
+        raise ValueError(f"expected a VAE, got {type(vae)}")
+    if isinstance(objective, type):
+        raise ValueError(f"objective: expected an instance such as {objective.__name__}()")
+    if objective is not None and not hasattr(objective, "loss_and_grads"):
+        raise ValueError(f"objective: expected a Pyro ELBO, got {type(objective)}")
+    if isinstance(objective, RenyiELBO) and vae.beta != 1:
+        raise ValueError(f"an importance-weighted bound has no β: expected beta=1, got {vae.beta}")
+    for name, value in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+
+
+def _epoch(vae, objective, stepper, data, validation, batch_size, seed, epoch) -> dict[str, float]:
+    """One pass over the data; the losses before it are those of the row."""
+    torch.manual_seed(derived_seed(seed, epoch))
+    rate = stepper.param_groups[0]["lr"]
+    loss = _train(vae, objective, stepper, data, batch_size, epoch)
+    held_out = math.nan
+    if validation is not None:
+        torch.manual_seed(derived_seed(seed))
+        held_out = _evaluate(vae, objective, validation)
+        if not math.isfinite(held_out):
+            raise NonFiniteLossError(held_out, epoch, 0)
+    return {"loss": loss, "validation_loss": held_out, "learning_rate": rate}
+
+
+def _train(vae: VAE, objective: ELBO, stepper, data: Tensor, batch_size: int, epoch: int) -> float:
+    vae.train()
+    total = 0.0
+    batches = _shuffled(len(data), batch_size)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Encountered NaN|Encountered inf")
+        for number, index in enumerate(batches, 1):
+            # Pyro's checks of shapes and supports, where they find something, find it at once.
+            with pyro.validation_enabled(epoch == 1 and number == 1):
+                stepper.zero_grad()
+                batch = data[index].to(vae.device)
+                loss = objective.loss_and_grads(vae.model, vae.guide, batch)
+            if not math.isfinite(loss):
+                raise NonFiniteLossError(loss, epoch, number)
+            stepper.step()
+            total += loss
+    return total / len(data)
+
+
+def _shuffled(n: int, batch_size: int) -> list[Tensor]:
+    batches = list(torch.randperm(n).split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm cannot take a single datum
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _evaluate(vae: VAE, objective: ELBO, data: Tensor) -> float:
+    with vae.evaluating(), pyro.validation_enabled(False):
+        losses = [
+            objective.loss(vae.model, vae.guide, batch.to(vae.device)) for batch in data.split(1024)
+        ]
+    return math.fsum(losses) / len(data)
+
+
+def _record(state: dict, row: dict[str, float], parts: dict) -> None:
+    """Appends the row, keeps the weights if they are the best, and steps the scheduler."""
+    monitored = [_monitored(r) for r in state["rows"]]
+    state["rows"].append(row)
+    loss = _monitored(row)
+    if loss < min(monitored, default=math.inf):
+        state["best"], state["best_epoch"] = _weights(parts["vae"]), len(state["rows"])
+    scheduler = parts.get("scheduler")
+    if scheduler is not None:
+        scheduler.step(*([loss] if isinstance(scheduler, ReduceLROnPlateau) else []))
+
+
+def _monitored(row: dict[str, float]) -> float:
+    return row["loss"] if math.isnan(row["validation_loss"]) else row["validation_loss"]
+
+
+def _weights(vae: VAE) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in vae.state_dict().items()}
+
+
+def _writable(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"checkpoint: {path} is not a file in an existing, writable folder")
+    return path
+
+
+def _write(path: Path | None, state: dict, parts: dict, settings: dict) -> None:
+    if path is None:
+        return
+    content = {
+        "format": _CHECKPOINT_FORMAT,
+        "settings": settings,
+        "state": state,
+        "parts": {name: part.state_dict() for name, part in parts.items()},
+    }
+    temporary = path.with_name(path.name + ".part")
+    torch.save(content, temporary)
+    os.replace(temporary, path)  # a kill in between leaves the previous epoch's file whole
+
+
+def _read(path: Path | None) -> dict | None:
+    if path is None or not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != _CHECKPOINT_FORMAT:
+            raise ValueError(f"format {content['format']}, expected {_CHECKPOINT_FORMAT}")
+        content["settings"]["seed"], content["parts"], content["state"]
+    except Exception as error:  # what a foreign or truncated file raises depends on its bytes
+        raise ValueError(f"checkpoint: {path} is not one that fit can continue: {error}") from error
+    return content
+
+
+def _resume(path: Path | None, saved: dict, parts: dict, settings: dict) -> dict:
+    if saved["settings"] != settings or saved["parts"].keys() != parts.keys():
+        raise ValueError(
+            f"checkpoint: {path} belongs to another run: it has {saved['settings']} with "
+            f"{sorted(saved['parts'])}, this one has {settings} with {sorted(parts)}"
+        )
+    for name, part in parts.items():
+        try:
+            part.load_state_dict(saved["parts"][name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(f"checkpoint: {path} does not fit this {name}: {error}") from error
+    return saved["state"]

@@ -1,0 +1,85 @@
+"""Guides: an `nn.Module` whose `forward(x)` returns the Pyro distribution q(z|x).
+
+Batch shape `(*lead,)` for data of shape `(*lead, *event)`, event shape `(d,)`.
+"""
+
+from collections.abc import Callable
+from math import isqrt
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+__all__ = ["DiagonalNormal", "FullNormal"]
+
+
+class DiagonalNormal(nn.Module):
+    """q(z|x) = N(μ(x), diag σ²(x)), the usual guide of a VAE.
+
+    Args:
+        network: from data to `2 d` numbers, the location and then the log-variance.
+        log_variance_activation: applied to the log-variance; `torch.tanh` bounds it as the paper
+            does on OASIS.
+
+    >>> from pyrogeo.vae import networks
+    >>> DiagonalNormal(networks.mlp((1, 8, 8), 16, 2 * 3))(torch.zeros(5, 1, 8, 8)).batch_shape
+    torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        log_variance_activation: Callable[[Tensor], Tensor] | None = None,
+    ):
+        super().__init__()
+        self.network = network
+        self.log_variance_activation = log_variance_activation
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        parameters = self.network(x)
+        if parameters.shape[-1] % 2:
+            raise ValueError(
+                "the network of a DiagonalNormal ends in 2 d numbers, location and log-variance, "
+                f"got {parameters.shape[-1]}"
+            )
+        loc, log_variance = parameters.chunk(2, -1)
+        if self.log_variance_activation is not None:
+            log_variance = self.log_variance_activation(log_variance)
+        return dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1)
+
+
+class FullNormal(nn.Module):
+    """q(z|x) = N(μ(x), L(x) L(x)ᵀ) with L lower triangular.
+
+    Args:
+        network: from data to `d + d (d + 1) / 2` numbers: the location, twice the logarithms of
+            L's diagonal (log-variances, as in `DiagonalNormal`), then L's entries below the
+            diagonal, row by row.
+
+    >>> from pyrogeo.vae import networks
+    >>> FullNormal(networks.mlp((1, 8, 8), 16, 3 + 6))(torch.zeros(5, 1, 8, 8)).event_shape
+    torch.Size([3])
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        parameters = self.network(x)
+        d = _dimension(parameters.shape[-1])
+        loc, log_variance, below = parameters.split([d, d, d * (d - 1) // 2], -1)
+        row, column = torch.tril_indices(d, d, -1, device=loc.device)
+        strict = loc.new_zeros(*loc.shape, d)
+        strict[..., row, column] = below
+        scale_tril = strict + torch.diag_embed((0.5 * log_variance).exp())
+        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
+
+
+def _dimension(n: int) -> int:
+    d = (isqrt(9 + 8 * n) - 3) // 2
+    if d < 1 or d * (d + 3) // 2 != n:
+        raise ValueError(
+            f"the network of a FullNormal ends in d + d (d + 1) / 2 numbers (2, 5, 9, 14, …), got {n}"
+        )
+    return d

@@ -1,0 +1,87 @@
+"""Likelihoods: an `nn.Module` whose `forward(z)` returns the Pyro distribution p(x|z).
+
+Its event shape is that of one datum; its batch shape the leading shape of z.
+"""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+__all__ = ["Bernoulli", "ContinuousBernoulli", "Normal"]
+
+
+class _GreyBernoulli(dist.Bernoulli):
+    """log p(x) = x log p + (1 − x) log(1 − p) for x in [0, 1], and not only in {0, 1}."""
+
+    support = constraints.unit_interval
+    has_enumerate_support = False
+
+
+class Bernoulli(nn.Module):
+    """Independent pixels with log p(x|z) = Σ x log π + (1 − x) log(1 − π), π = sigmoid(network(z)).
+
+    Grey levels in [0, 1] are allowed, as is usual for VAEs: the value is then the cross-entropy
+    and no longer a normalised log-density, so bounds are not comparable with those of a
+    `ContinuousBernoulli`, which is normalised. Draws are 0 or 1; `mean` is the picture.
+
+    Args:
+        network: from `(*, d)` to logits of shape `(*, *event)`.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        return _independent(_GreyBernoulli(logits=self.network(z)), z)
+
+
+class ContinuousBernoulli(nn.Module):
+    """Independent pixels in [0, 1] with the normalised density C(π) π^x (1 − π)^(1 − x).
+
+    Args:
+        network: from `(*, d)` to logits of shape `(*, *event)`.
+
+    Source: G. Loaiza-Ganem, J. P. Cunningham, *The continuous Bernoulli*, NeurIPS 2019.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        return _independent(dist.ContinuousBernoulli(logits=self.network(z)), z)
+
+
+class Normal(nn.Module):
+    """Independent pixels N(network(z), scale²).
+
+    With `scale=0.5**0.5` the loss −ELBO is ‖x − x̂‖² + β KL(q(z|x) ‖ p(z)) + (D/2) log π, the
+    paper's up to a constant.
+
+    Args:
+        network: from `(*, d)` to locations of shape `(*, *event)`.
+        scale: standard deviation of every pixel, in units of the data.
+        learn_scale: whether `scale` is a parameter, shared by all pixels, or stays as given.
+    """
+
+    def __init__(self, network: nn.Module, scale: float = 1.0, learn_scale: bool = False):
+        super().__init__()
+        if not 0 < scale < float("inf"):
+            raise ValueError(f"scale must be positive and finite, got {scale}")
+        self.network = network
+        log_scale = torch.tensor(float(scale)).log()
+        if learn_scale:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        loc = self.network(z)
+        return _independent(dist.Normal(loc, self.log_scale.exp().expand_as(loc)), z)
+
+
+def _independent(distribution: dist.TorchDistribution, z: Tensor) -> dist.TorchDistribution:
+    """All dimensions that the network put behind the leading shape of z belong to one datum."""
+    return distribution.to_event(len(distribution.batch_shape) - z.dim() + 1)

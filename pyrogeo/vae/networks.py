@@ -1,0 +1,201 @@
+"""Networks for guides and likelihoods: plain `nn.Sequential`, sizes that may be shapes.
+
+Any `nn.Module` will do in their place. The two demands of the contract: a guide's network ends in
+the parameters of its distribution (location and log-variance, say), and any leading shape passes,
+since vectorised particles arrive as `(P, B, d)`. `FoldBatch` gives that to modules which, like
+convolutions, take exactly one batch dimension.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+__all__ = ["FoldBatch", "conv_decoder", "conv_encoder", "mlp"]
+
+Size = int | Sequence[int]
+
+
+class FoldBatch(nn.Module):
+    """Calls `module` with all leading dimensions folded into one, and unfolds them after.
+
+    Args:
+        module: takes `(N, *event)`.
+        event_dim: number of dimensions of `event`.
+    """
+
+    def __init__(self, module: nn.Module, event_dim: int):
+        super().__init__()
+        self.module, self.event_dim = module, event_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() < self.event_dim:
+            raise ValueError(f"expected {self.event_dim} event dimensions, got {tuple(x.shape)}")
+        lead = x.shape[: x.dim() - self.event_dim]
+        y = self.module(x.reshape(-1, *x.shape[len(lead) :]))
+        return y.reshape(*lead, *y.shape[1:])
+
+
+def mlp(*sizes: Size, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    """A multilayer perceptron: `mlp(in, *hidden, out)`.
+
+    The first and the last size may be shapes, which are flattened and unflattened.
+
+    Args:
+        sizes: at least two; hidden sizes are integers.
+        activation: makes the module between two layers.
+
+    Returns:
+        `nn.Sequential` from `(*, *in)` to `(*, *out)`.
+
+    >>> import torch
+    >>> mlp((1, 8, 8), 256, 4)(torch.zeros(7, 5, 1, 8, 8)).shape
+    torch.Size([7, 5, 4])
+    >>> mlp(2, 256, (1, 8, 8))(torch.zeros(7, 5, 2)).shape
+    torch.Size([7, 5, 1, 8, 8])
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"an mlp needs an input and an output size, got {sizes}")
+    widths = [_positive(size) for size in sizes]
+    layers: list[nn.Module] = []
+    if isinstance(sizes[0], Sequence):
+        layers.append(nn.Flatten(-len(sizes[0])))
+    for n_in, n_out in pairwise(widths[:-1]):
+        layers += [nn.Linear(n_in, n_out), activation()]
+    layers.append(nn.Linear(widths[-2], widths[-1]))
+    if isinstance(sizes[-1], Sequence):
+        layers.append(nn.Unflatten(-1, tuple(sizes[-1])))
+    return nn.Sequential(*layers)
+
+
+def _positive(size: Size) -> int:
+    numbers = list(size) if isinstance(size, Sequence) else [size]
+    if not numbers or any(not isinstance(n, int) or n < 1 for n in numbers):
+        raise ValueError(f"a size is a positive integer or a shape of such, got {size!r}")
+    return prod(numbers)
+
+
+def conv_encoder(
+    *sizes: Size,
+    kernel_size: int = 4,
+    strides: int | Sequence[int] = 2,
+    batch_norm: bool = True,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Module:
+    """Strided convolutions and a linear layer: `conv_encoder((C, H, W), *channels, out)`.
+
+    The paper's encoder for MNIST and CIFAR-10 is
+    `conv_encoder((1, 32, 32), 128, 256, 512, 1024, 2 * d)`; for CelebA, with `kernel_size=5`;
+    for OASIS, with `kernel_size=5, batch_norm=False`.
+
+    Args:
+        sizes: an image shape, the channels of each layer, the number of outputs.
+        kernel_size: of every layer.
+        strides: one for all layers, or one for each.
+        batch_norm: batch normalisation after each convolution.
+        activation: makes the module after each convolution.
+
+    Returns:
+        a module from `(*, C, H, W)` to `(*, out)`, for any height and width that the strides leave
+        at least one pixel of.
+
+    >>> import torch
+    >>> conv_encoder((3, 11, 7), 8, 16, 10)(torch.zeros(2, 5, 3, 11, 7)).shape
+    torch.Size([2, 5, 10])
+    """
+    shape, channels, n_out = _image_sizes(sizes, image=0)
+    strides = _strides(strides, channels)
+    pixels = list(shape[1:])
+    layers: list[nn.Module] = []
+    for n_in, n, stride in zip((shape[0], *channels), channels, strides, strict=False):
+        padding = _padding(kernel_size, stride)
+        pixels = [(p + 2 * padding - kernel_size) // stride + 1 for p in pixels]
+        _check_pixels(pixels, shape, channels, kernel_size)
+        layers.append(nn.Conv2d(n_in, n, kernel_size, stride, padding))
+        layers += _after(n, batch_norm, activation)
+    layers += [nn.Flatten(), nn.Linear(channels[-1] * prod(pixels), n_out)]
+    return FoldBatch(nn.Sequential(*layers), event_dim=3)
+
+
+def conv_decoder(
+    *sizes: Size,
+    kernel_size: int = 4,
+    strides: int | Sequence[int] = 2,
+    batch_norm: bool = True,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Module:
+    """A linear layer and transposed convolutions: `conv_decoder(in, *channels, (C, H, W))`.
+
+    One transposed convolution leads from each channel number to the next, and one to the image;
+    output paddings are chosen such that the shape comes out exactly. The paper's decoder for MNIST
+    is `conv_decoder(d, 1024, 512, 256, (1, 32, 32), strides=(2, 2, 1))`, for CelebA
+    `conv_decoder(d, 1024, 512, 256, 128, (3, 64, 64), kernel_size=5, strides=(2, 2, 2, 1))`.
+
+    Args:
+        sizes: number of inputs, channels before each layer, the image shape.
+        kernel_size, strides, batch_norm, activation: as in `conv_encoder`.
+
+    Returns:
+        a module from `(*, in)` to `(*, C, H, W)`, without a last activation: logits or locations.
+
+    >>> import torch
+    >>> conv_decoder(10, 16, 8, (3, 11, 7))(torch.zeros(2, 5, 10)).shape
+    torch.Size([2, 5, 3, 11, 7])
+    """
+    shape, channels, n_in = _image_sizes(sizes, image=-1)
+    strides = _strides(strides, channels)
+    layers: list[nn.Module] = []
+    pixels = list(shape[1:])
+    steps = zip(reversed((*channels[1:], shape[0])), reversed(channels), reversed(strides))
+    for n_out, n, stride in steps:  # from the image backwards, as its size is what is given
+        padding = _padding(kernel_size, stride)
+        smaller = [(p + 2 * padding - kernel_size) // stride + 1 for p in pixels]
+        _check_pixels(smaller, shape, channels, kernel_size)
+        extra = [
+            p - ((s - 1) * stride - 2 * padding + kernel_size)
+            for p, s in zip(pixels, smaller, strict=True)
+        ]
+        after = _after(n_out, batch_norm, activation) if layers else []
+        convolution = nn.ConvTranspose2d(n, n_out, kernel_size, stride, padding, tuple(extra))
+        layers = [convolution, *after, *layers]
+        pixels = smaller
+    first = [nn.Linear(n_in, channels[0] * prod(pixels)), nn.Unflatten(-1, (channels[0], *pixels))]
+    return FoldBatch(nn.Sequential(*first, *layers), event_dim=1)
+
+
+def _image_sizes(sizes: Sequence[Size], image: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Splits `sizes` into image shape, channels and the vector size at the other end."""
+    ok = len(sizes) >= 3 and isinstance(sizes[image], Sequence) and len(sizes[image]) == 3
+    if not ok or any(isinstance(s, Sequence) for s in (sizes[1:] if image == 0 else sizes[:-1])):
+        raise ValueError(
+            "expected an image shape (C, H, W), at least one number of channels and a vector size "
+            f"at the other end, got {sizes}"
+        )
+    for size in sizes:
+        _positive(size)
+    return tuple(sizes[image]), tuple(sizes[1:-1]), sizes[-1 if image == 0 else 0]
+
+
+def _strides(strides: int | Sequence[int], channels: Sequence[int]) -> tuple[int, ...]:
+    strides = (strides,) * len(channels) if isinstance(strides, int) else tuple(strides)
+    if len(strides) != len(channels) or any(s < 1 for s in strides):
+        raise ValueError(f"expected {len(channels)} positive strides, got {strides}")
+    return strides
+
+
+def _padding(kernel_size: int, stride: int) -> int:
+    # With stride 1 an even kernel cannot keep the size; half a kernel makes the step one pixel.
+    return kernel_size // 2 if stride == 1 else (kernel_size - 1) // 2
+
+
+def _check_pixels(pixels: Sequence[int], shape, channels, kernel_size: int) -> None:
+    if min(pixels) < 1:
+        raise ValueError(
+            f"an image of {shape[1]}×{shape[2]} pixels has none left after {len(channels)} layers "
+            f"with kernels of {kernel_size}; use fewer layers or smaller strides"
+        )
+
+
+def _after(channels: int, batch_norm: bool, activation) -> list[nn.Module]:
+    return [*([nn.BatchNorm2d(channels)] if batch_norm else []), activation()]
