@@ -1,3 +1,29 @@
+"""The geometry of a variational autoencoder's latent space, in Pyro.
+
+A VAE is a Pyro program. Its posteriors define a Riemannian metric on the latent space, the metric a
+uniform density, and the density gives samples, whose chains ArviZ judges.
+"""
+
+from pyrogeo import datasets, errors, plots
+from pyrogeo.distributions import GeometricMixture, RiemannianUniform
+from pyrogeo.geometry import CentroidMetric, Metric
+from pyrogeo.sampling import diagnose, sample
 from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, priors
-from pyrogeo.geometry import CentroidMetric
-from pyrogeo import datasets
+
+__all__ = [
+    "VAE",
+    "CentroidMetric",
+    "GeometricMixture",
+    "Metric",
+    "RiemannianUniform",
+    "datasets",
+    "diagnose",
+    "errors",
+    "fit",
+    "guides",
+    "likelihoods",
+    "networks",
+    "plots",
+    "priors",
+    "sample",
+]

@@ -38,12 +38,15 @@ def to_arviz(
     >>> dict(data.posterior.sizes)
     {'chain': 2, 'draw': 5, 'z_dim': 3}
     """
-    groups = {"posterior": dict(posterior), "sample_stats": dict(sample_stats)}
+    groups = {"posterior": dict(posterior)}
+    groups |= {"sample_stats": dict(sample_stats)} if sample_stats else {}
     dims = {
         name: [f"{name}_dim" if value.ndim == 3 else f"{name}_dim_{i}" for i in range(value.ndim - 2)]
         for name, value in groups["posterior"].items()
     }
-    data = az.from_dict(groups, dims=dims) if _ARVIZ_1 else az.from_dict(**groups, dims=dims)
+    with warnings.catch_warnings():  # many short chains are as good as a few long ones
+        warnings.filterwarnings("ignore", "More chains|Found chain dimension", UserWarning)
+        data = az.from_dict(groups, dims=dims) if _ARVIZ_1 else az.from_dict(**groups, dims=dims)
     attrs = {k: int(v) if isinstance(v, bool) else v for k, v in (attrs or {}).items()}
     for group in groups:
         data[group].attrs.update(attrs)

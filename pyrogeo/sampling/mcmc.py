@@ -7,13 +7,14 @@ number of cores.
 
 import math
 import pickle
+import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyro
 import torch
 import torch.multiprocessing as multiprocessing
 from pyro.infer import HMC, MCMC, NUTS
@@ -73,7 +74,7 @@ def sample(
     seed = fresh_seed(seed)
     with forked(seed):
         starts = _starts(density, num_chains, initial_params)
-    _check_kernel(kernel, density.potential)
+    max_tree_depth = _checked_kernel(kernel, density.potential)
     chains = [
         _Chain(density.potential, kernel, num_samples, warmup_steps, start, derived_seed(seed, i))
         for i, start in enumerate(starts)
@@ -85,7 +86,8 @@ def sample(
             run(chains, collected, min(num_workers, num_chains))
     except KeyboardInterrupt:
         collected.interrupted = True
-    return _assembled(density, starts, collected, seed)
+    attrs = {"seed": seed, "incomplete": collected.interrupted} | max_tree_depth
+    return _assembled(density, starts, collected, attrs)
 
 
 class _Chain(NamedTuple):
@@ -108,6 +110,7 @@ class _Transition(NamedTuple):
     acceptance_rate: float
     step_size: float
     n_steps: int
+    tree_depth: float
 
 
 class _Collected:
@@ -116,7 +119,6 @@ class _Collected:
     def __init__(self, num_chains: int, warmup_steps: int, num_samples: int, progress: bool):
         self.draws: list[list[_Transition]] = [[] for _ in range(num_chains)]
         self.before: list[np.ndarray | None] = [None] * num_chains
-        self.max_tree_depth: int | None = None
         self.interrupted = False
         self.num_samples = num_samples
         self.divergences = 0
@@ -165,7 +167,8 @@ def _starts(density: Any, num_chains: int, initial_params: Tensor | None) -> Ten
     return starts.detach().clone()
 
 
-def _check_kernel(kernel: KernelFactory, potential: Callable) -> None:
+def _checked_kernel(kernel: KernelFactory, potential: Callable) -> dict[str, int]:
+    """Makes one kernel to see that it is one; for a NUTS, its largest tree depth."""
     if not callable(kernel):
         raise ValueError(
             f"kernel: expected a class or function that is called as kernel(potential_fn=...), such "
@@ -175,6 +178,7 @@ def _check_kernel(kernel: KernelFactory, potential: Callable) -> None:
     for name in ("setup", "sample", "cleanup"):
         if not hasattr(made, name):
             raise ValueError(f"kernel: {type(made)} is not a Pyro MCMCKernel, it has no {name}")
+    return {"max_tree_depth": made._max_tree_depth} if isinstance(made, NUTS) else {}
 
 
 def _in_turn(chains: list[_Chain], emit: Callable, num_workers: int) -> None:
@@ -188,66 +192,74 @@ def _in_workers(chains: list[_Chain], emit: Callable, num_workers: int) -> None:
     except Exception as error:  # pickle raises many things
         raise ValueError(f"num_workers > 1 needs parts that can be pickled: {error}") from error
     context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    shares = [range(first, len(chains), num_workers) for first in range(num_workers)]
+    queue = context.Queue()
     processes = [
         context.Process(
-            target=_work, args=([(i, chains[i]) for i in share], queue), daemon=True
+            target=_work,
+            args=([(i, chains[i]) for i in range(first, len(chains), num_workers)], queue),
+            daemon=True,
         )
-        for share in shares
+        for first in range(num_workers)
     ]
     try:
         for process in processes:
             process.start()
         for _ in range(sum(c.warmup_steps + c.num_samples for c in chains)):
-            message = queue.get()
-            if isinstance(message, Exception):
-                raise message
-            emit(*message)
+            emit(*_next_message(queue, processes))
     finally:
         for process in processes:
-            process.terminate() if process.is_alive() else None
+            process.terminate()
             process.join()
 
 
-def _work(share: Iterable[tuple[int, _Chain]], queue: Any) -> None:
+def _next_message(queue: Any, processes: list) -> tuple:
+    while True:
+        try:
+            message = queue.get(timeout=1)
+        except Empty:
+            dead = [p.exitcode for p in processes if p.exitcode]
+            if dead:
+                raise RuntimeError(f"a worker died with exit code {dead[0]}") from None
+            continue
+        if isinstance(message, str):
+            raise RuntimeError(f"a worker failed:\n{message}")
+        return message
+
+
+def _work(share: list[tuple[int, _Chain]], queue: Any) -> None:
     try:
         for number, chain in share:
             _run_chain(number, chain, lambda *message: queue.put(message))
     except KeyboardInterrupt:  # the parent got it too, and it reports
         pass
-    except Exception as error:
-        queue.put(error)
+    except Exception:
+        queue.put(traceback.format_exc())
 
 
 def _run_chain(number: int, chain: _Chain, emit: Callable) -> None:
     counted = _Counted(chain.potential)
     kernel = chain.kernel(potential_fn=counted)
-    kinetic = _first_kinetic_energy(kernel)
+    kinetic = _instrument(kernel, counted)
     if isinstance(kernel, HMC):
         # Pyro truncates length/size, so that 0.45/0.03 makes 14 steps and not 15.
         kernel.trajectory_length *= 1 + 1e-9
     seen = {"divergences": 0, "acceptance": 0.0}
 
     def hook(kernel: Any, params: dict[str, Tensor], stage: str, i: int) -> None:
-        warmup = stage.startswith("Warmup")
-        if i == 0:
-            seen["acceptance"] = 0.0
         divergences = len(getattr(kernel, "_divergences", ()))
-        mean = getattr(kernel, "_mean_accept_prob", math.nan)  # over the stage so far
-        rate = (i + 1) * mean - seen["acceptance"]
+        before = 0.0 if i == 0 else seen["acceptance"]
+        after = (i + 1) * getattr(kernel, "_mean_accept_prob", math.nan)  # Pyro keeps the mean only
         transition = _Transition(
             z=params["z"].detach().cpu().numpy(),
-            kinetic=kinetic.pop() if kinetic else math.nan,
+            kinetic=kinetic[0] if kinetic else math.nan,
             diverging=divergences > seen["divergences"],
-            acceptance_rate=min(max(rate, 0.0), 1.0) if math.isfinite(rate) else math.nan,
+            acceptance_rate=float(np.clip(after - before, 0, 1)),
             step_size=float(getattr(kernel, "step_size", math.nan)),
             n_steps=counted.calls,
+            tree_depth=counted.calls.bit_length() if isinstance(kernel, NUTS) else math.nan,
         )
-        seen.update(divergences=divergences, acceptance=(i + 1) * mean)
-        counted.calls = 0
-        kinetic.clear()
-        emit(number, warmup, transition)
+        seen.update(divergences=divergences, acceptance=after)
+        emit(number, stage.startswith("Warmup"), transition)
 
     mcmc = MCMC(
         kernel,
@@ -274,20 +286,25 @@ class _Counted:
         return self.potential(params)
 
 
-def _first_kinetic_energy(kernel: Any) -> list[float]:
-    """A list that the kernel puts the kinetic energy of each transition's fresh momentum into."""
+def _instrument(kernel: Any, counted: _Counted) -> list[float]:
+    """Counts from the start of each transition; an HMC's first kinetic energy goes into the list."""
     first: list[float] = []
-    if not isinstance(kernel, HMC):
-        return first
-    original = kernel._kinetic_energy
+    transition, energy_of = kernel.sample, getattr(kernel, "_kinetic_energy", None)
+
+    def sample(params: dict[str, Tensor]) -> dict[str, Tensor]:
+        first.clear()
+        counted.calls = 0
+        return transition(params)
 
     def recorded(momentum: dict[Any, Tensor]) -> Tensor:
-        energy = original(momentum)
+        energy = energy_of(momentum)
         if not first:
             first.append(float(energy))
         return energy
 
-    kernel._kinetic_energy = recorded
+    kernel.sample = sample
+    if energy_of is not None:
+        kernel._kinetic_energy = recorded
     return first
 
 
@@ -302,7 +319,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _assembled(density: Any, starts: Tensor, collected: _Collected, seed: int) -> Any:
+def _assembled(density: Any, starts: Tensor, collected: _Collected, attrs: dict) -> Any:
     lengths = [len(draws) for draws in collected.draws]
     if max(lengths) == 0:
         raise KeyboardInterrupt
@@ -315,25 +332,20 @@ def _assembled(density: Any, starts: Tensor, collected: _Collected, seed: int) -
             stacklevel=3,
         )
     chains = [collected.draws[i][:n] for i in keep]
-    before = [starts[i].cpu().numpy() if collected.before[i] is None else collected.before[i] for i in keep]
-    z = np.stack([[t.z for t in chain] for chain in chains])
-    whole = torch.from_numpy(np.concatenate([np.stack(before)[:, None], z], 1)).to(starts)
-    lp = density.log_density(whole).detach().cpu().numpy()
-    column = {
+    columns = {
         name: np.array([[getattr(t, name) for t in chain] for chain in chains])
-        for name in _Transition._fields[1:]
+        for name in _Transition._fields
     }
-    stats = {
-        "lp": lp[:, 1:],
-        "energy": column["kinetic"] - lp[:, :-1],
-        **{k: column[k] for k in ("diverging", "acceptance_rate", "step_size", "n_steps")},
-    }
-    attrs = {"seed": seed, "incomplete": collected.interrupted}
-    return to_arviz({"z": z}, {k: v for k, v in stats.items() if not _missing(v)}, attrs)
-
-
-def _missing(values: np.ndarray) -> bool:
-    return values.dtype.kind == "f" and bool(np.isnan(values).all())
+    z, kinetic, tree_depth = (columns.pop(name) for name in ("z", "kinetic", "tree_depth"))
+    origins = [collected.before[i] for i in keep]
+    origins = [starts[i].cpu().numpy() if o is None else o for i, o in zip(keep, origins, strict=True)]
+    path = torch.from_numpy(np.concatenate([np.stack(origins)[:, None], z], 1)).to(starts)
+    lp = density.log_density(path).detach().cpu().numpy()
+    stats = {"lp": lp[:, 1:], "energy": kinetic - lp[:, :-1], **columns}
+    stats = {name: value for name, value in stats.items() if not np.isnan(value).all()}
+    if not np.isnan(tree_depth).any():
+        stats["tree_depth"] = tree_depth.astype(int)
+    return to_arviz({"z": z}, stats, attrs)
 
 
 def _largest_rectangle(lengths: list[int]) -> tuple[list[int], int]:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
 
 __all__ = ["checked_data"]
@@ -33,21 +34,28 @@ def checked_data(vae: VAE, x: Tensor | np.ndarray, what: str = "data") -> Tensor
     bad = (~torch.isfinite(x)).sum().item()
     if bad:
         raise ValueError(f"{what}: expected finite numbers, got {bad} NaN or infinite values")
-    _check_parts(vae, x, what)
+    with forked(0, vae.device):
+        _check_parts(vae, x, what)
     return x
 
 
 def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
     event = tuple(x.shape[1:])
     try:
-        z = vae.embed(x[:1]).sample()
+        q = vae.embed(x[:1])
     except RuntimeError as error:
         raise ValueError(f"{what}: the guide does not take events of shape {event}: {error}") from error
-    expected = tuple(vae.prior().event_shape)
-    if tuple(z.shape[1:]) != expected:
+    if tuple(q.batch_shape) != (1,):
         raise ValueError(
-            f"the guide draws latent points of shape {tuple(z.shape[1:])}, the prior of {expected}"
+            f"{what}: the guide does not take events of shape {event}: for one datum it has batch "
+            f"shape {tuple(q.batch_shape)}, expected (1,)"
         )
+    if q.event_shape != vae.prior().event_shape:
+        raise ValueError(
+            f"the guide draws latent points of shape {tuple(q.event_shape)}, the prior of "
+            f"{tuple(vae.prior().event_shape)}"
+        )
+    z = q.sample()
     likelihood = vae.decode(z)
     if tuple(likelihood.event_shape) != event:
         raise ValueError(

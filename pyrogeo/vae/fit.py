@@ -85,7 +85,7 @@ def fit(
         patience: stop after so many epochs without improvement; None never does.
         seed: of shuffles and noise; None draws one from torch's global generator.
         device: to which the VAE is moved first.
-        checkpoint: a file written after each epoch. If it exists, training continues from it, to the
+        checkpoint: a file written before the first and after each epoch. If it exists, training continues from it, to the
             same bits as if it had not been interrupted.
         progress: show a progress bar.
 
@@ -114,6 +114,7 @@ def fit(
     state = {"rows": [], "best": _weights(vae), "best_epoch": 0}
     if saved:
         state = _resume(path, saved, parts, settings)
+    _write(path, state, parts, settings)
 
     training = vae.training
     stopped = "finished"

@@ -1,0 +1,243 @@
+import math
+import multiprocessing
+import pickle
+
+import pyro
+import pytest
+import torch
+from pyro.infer import HMC, MCMC, NUTS
+from torch.distributions import Normal
+
+import pyrogeo as pg
+from pyrogeo.distributions import RiemannianUniform
+from pyrogeo.distributions.smc import anneal
+from pyrogeo.errors import VacuumWarning
+from pyrogeo.geometry import CentroidMetric
+from tests.geometry.metrics import METRICS, HalfPlane, diagonal, full
+
+
+def quadrature(metric, half_width, n=1201):
+    """Points, and the log of ∫ √det G over the square, by the midpoint rule."""
+    x = torch.linspace(-half_width, half_width, n, dtype=torch.float64)
+    z = torch.cartesian_prod(x, x)
+    log_density = metric.log_volume_element(z)
+    return z, log_density, (log_density.logsumexp(0) + 2 * (x[1] - x[0]).log()).item()
+
+
+def separate(variances=0.05**2, **options):
+    """Centroids on a circle: isolated modes whose neighbours are many standard deviations off."""
+    angle = torch.linspace(0, 2 * math.pi, 7, dtype=torch.float64)[:-1]
+    centroids = 3 * torch.stack([angle.cos(), angle.sin()], -1)
+    spread = torch.full((6, 2), variances, dtype=torch.float64)
+    spread[::2, 0] *= 4
+    return pg.geometry.DiagonalCentroidMetric(centroids, spread, 2.0, **options)
+
+
+PLANE = {
+    "isolated": (separate, 40),
+    "overlapping": (lambda: diagonal(12, 2, bandwidth=1.5), 30),
+    "much vacuum": (lambda: separate(regularization=0.05, decay=0.5), 12),
+    "λσ² ≈ 1": (lambda: diagonal(12, 2, regularization=5.0), 20),
+    "full": (lambda: full(12, 2), 30),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.filterwarnings("ignore::pyrogeo.errors.VacuumWarning")
+def test_the_potential_is_minus_the_log_density_and_its_gradient_autograd_s(name):
+    metric, z = METRICS[name]()
+    density = RiemannianUniform(metric, dimension=z.shape[-1])
+    potential = density.potential
+    torch.testing.assert_close(potential({"z": z}), -density.log_density(z))
+    assert potential({"z": z[0]}).shape == ()
+    leaf = z.clone().requires_grad_()
+    value = potential({"z": leaf})
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    (expected,) = torch.autograd.grad(density.log_density(leaf).sum(), leaf)
+    torch.testing.assert_close(gradient, -expected, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(potential.value_and_grad(z), (value.detach(), gradient))
+    assert torch.equal(pickle.loads(pickle.dumps(potential))({"z": z}), potential({"z": z}))
+
+
+@pytest.mark.parametrize("kernel", [HMC, NUTS])
+def test_pyro_s_own_mcmc_takes_the_potential(kernel):
+    density = RiemannianUniform(diagonal(5, 2))
+    mcmc = MCMC(
+        kernel(potential_fn=density.potential),
+        num_samples=5,
+        warmup_steps=5,
+        initial_params={"z": density.initial(1)[0]},
+        disable_progbar=True,
+    )
+    mcmc.run()
+    assert mcmc.get_samples()["z"].shape == (5, 2)
+
+
+def _evaluate(potential, z, queue):
+    queue.put(potential({"z": z}).tolist())
+
+
+def test_the_potential_crosses_to_a_spawned_process():
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    density = RiemannianUniform(diagonal(5, 2))
+    z = density.metric.centroids.clone()
+    process = context.Process(target=_evaluate, args=(density.potential, z, queue))
+    process.start()
+    assert queue.get(timeout=60) == pytest.approx(density.potential({"z": z}).tolist())
+    process.join()
+
+
+@pytest.mark.parametrize("name", PLANE)
+@pytest.mark.filterwarnings("ignore::pyrogeo.errors.VacuumWarning")
+def test_log_volume_agrees_with_quadrature(name):
+    make, half_width = PLANE[name]
+    density = RiemannianUniform(make())
+    truth = quadrature(density.metric, half_width)[2]
+    # Student's t with 7 degrees of freedom: beyond ±14 with probability 2e-6. The error is
+    # below 0.02, so an offset of a quarter nat is seen; the last terms are the quadrature's own.
+    assert density.log_volume_error < 0.02
+    assert abs(density.log_volume - truth) < 14 * density.log_volume_error + 1e-3
+    assert density.vacuum_share == pytest.approx(
+        math.exp(density.metric.log_vacuum_volume - truth), rel=0.05
+    )
+
+
+@pytest.mark.parametrize("name", PLANE)
+@pytest.mark.filterwarnings("ignore::pyrogeo.errors.VacuumWarning")
+def test_exact_draws_have_the_masses_of_quadrature(name):
+    """Shares of 8×8 cells, of equal mass in each coordinate, among the draws within a square.
+
+    Resampled draws are not independent, so 16 runs give the variance of each cell. α = 4e-6 for the
+    largest of 64 values of t with 15 degrees of freedom; a cell that is off by a tenth is seen.
+    """
+    metric, half_width = PLANE[name][0](), 5.0
+    z, log_density, _ = quadrature(metric, half_width, 2001)
+    mass = log_density.softmax(0)
+    order = z.argsort(0)
+    edges = []
+    for axis in range(2):
+        cumulative = mass[order[:, axis]].cumsum(0)
+        cuts = torch.searchsorted(cumulative, torch.linspace(0, 1, 9)[1:-1].double())
+        edges.append(z[order[cuts, axis], axis])
+
+    def cell(points):
+        x, y = points.T.contiguous()
+        return 8 * torch.bucketize(x, edges[0]) + torch.bucketize(y, edges[1])
+
+    expected = torch.zeros(64, dtype=torch.float64).index_add(0, cell(z), mass)
+    shares = []
+    for _ in range(16):
+        draws = anneal(metric, 2048).particles
+        inside = draws[(draws.abs() < half_width).all(1)]
+        shares.append(torch.bincount(cell(inside), minlength=64) / len(inside))
+    shares = torch.stack(shares).double()
+    kept = expected > 0.004
+    # The floor is a quarter of the binomial variance: the mixture is drawn independently.
+    error = torch.maximum(shares.var(0), expected / 2048 / 4)[kept].sqrt() / 4
+    t = (shares.mean(0)[kept] - expected[kept]) / error
+    assert t.abs().max() < 10
+    assert (t**2).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("d", "kind"), [(2, "diagonal"), (16, "diagonal"), (64, "diagonal"), (2, "full"), (16, "full")]
+)
+def test_isolated_centroids_obey_the_law(d, kind):
+    """Volume V + W, equal modes, each a Gaussian of covariance (ρ²/d) Σᵢ."""
+    centroids = torch.eye(d, dtype=torch.float64)[: min(d, 4)] * 10
+    variances = 1e-4 * (1 + torch.rand(len(centroids), d, dtype=torch.float64))
+    if kind == "diagonal":
+        metric = pg.geometry.DiagonalCentroidMetric(centroids, variances, 2.0, 1e-3)
+    else:
+        metric = pg.geometry.FullCentroidMetric(centroids, torch.diag_embed(variances), 2.0, 1e-3)
+    law = torch.logaddexp(
+        torch.tensor(metric.log_mixture_volume), torch.tensor(metric.log_vacuum_volume)
+    )
+    density = RiemannianUniform(metric)
+    assert density.log_volume == pytest.approx(law.item(), abs=0.02)
+    z = density.sample((20_000,))
+    near = torch.cdist(z, centroids)
+    for i in range(len(centroids)):
+        mode = z[near[:, i] < 0.5]
+        assert len(mode) / len(z) == pytest.approx(0.99 / len(centroids), abs=0.02)
+        ratio = mode.var(0) / (variances[i] * 4 / d)
+        # A variance of 5,000 draws has a relative error of 0.02; 6.5 of those for α = 1e-8 each.
+        assert (ratio - 1).abs().max() < 0.13 * math.sqrt(5000 / len(mode))
+
+
+@pytest.mark.parametrize("regularization", [0.01, 1.0])
+def test_minkowski_s_inequality(regularization):
+    for make in (diagonal, full):
+        metric = make(20, 6, regularization=regularization)
+        density = RiemannianUniform(metric)
+        bound = torch.logaddexp(
+            torch.tensor(metric.log_mixture_volume), torch.tensor(metric.log_vacuum_volume)
+        )
+        assert density.log_volume > bound.item() - 6 * density.log_volume_error
+
+
+def test_log_prob_is_normalised():
+    density = RiemannianUniform(diagonal(12, 2))
+    z, _, _ = quadrature(density.metric, 20, 801)
+    cell = (40 / 800) ** 2
+    assert (density.log_prob(z).exp().sum() * cell).item() == pytest.approx(1, abs=0.02)
+
+
+def test_small_requests_share_one_population():
+    density = RiemannianUniform(diagonal(12, 2))
+    z = torch.cat([density.sample((500,)) for _ in range(4)])
+    assert len(torch.unique(z, dim=0)) > 0.8 * len(z)
+    assert density.sample((100, 3)).shape == (100, 3, 2)
+    assert density.sample().shape == (2,)
+    assert density.sample((5000,)).shape == (5000, 2)
+
+
+def test_a_prior_in_a_program():
+    density = RiemannianUniform(CentroidMetric.from_posterior(Normal(torch.randn(9, 2), 0.3), None))
+    vae = pg.VAE(
+        pg.priors.Fixed(density),
+        pg.guides.DiagonalNormal(pg.networks.mlp(5, 4)),
+        pg.likelihoods.Normal(pg.networks.mlp(2, 5)),
+    ).double()
+    draws = pyro.infer.Predictive(vae.model, num_samples=3)(size=4)
+    assert draws["z"].shape == (3, 4, 2)
+
+    def model():
+        z = pyro.sample("z", density)
+        pyro.sample("x", pyro.distributions.Normal(z.sum(), 0.5), obs=torch.tensor(1.0).double())
+
+    mcmc = MCMC(NUTS(model), num_samples=5, warmup_steps=5, disable_progbar=True)
+    mcmc.run()
+    assert mcmc.get_samples()["z"].shape == (5, 2)
+
+
+def test_starts_are_different_centroids():
+    density = RiemannianUniform(diagonal(5, 2))
+    starts = density.initial(5)
+    assert len(torch.unique(starts, dim=0)) == 5
+    assert torch.equal(starts.sort(0).values, density.metric.centroids.sort(0).values)
+
+
+def test_improper_and_void_densities():
+    with pytest.raises(ValueError, match="infinite volume"):
+        RiemannianUniform(diagonal(decay=0.0))
+    with pytest.warns(VacuumWarning, match=r"holds 9\d.\d% of the volume"):
+        RiemannianUniform(diagonal(10, 16, decay=1e-4))
+    RiemannianUniform(diagonal(decay=0.0, regularization=0.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: RiemannianUniform(3), ValueError, "expected a Metric"),
+        (lambda: RiemannianUniform(HalfPlane()), ValueError, "pass dimension"),
+        (lambda: RiemannianUniform(HalfPlane(), 2).sample(), NotImplementedError, "pyrogeo.sample"),
+        (lambda: RiemannianUniform(HalfPlane(), 2).initial(3), ValueError, "pass initial_params"),
+        (lambda: RiemannianUniform(diagonal(5)).initial(6), ValueError, "6 chains need 6 different"),
+        (lambda: pg.GeometricMixture(HalfPlane()), ValueError, "expected a CentroidMetric"),
+    ],
+)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

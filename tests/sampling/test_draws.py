@@ -1,0 +1,73 @@
+"""Needs NumPy and ArviZ only, so that it also runs under ArviZ 1.x, without torch."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "pyrogeo" / "sampling"
+
+
+def load(name: str):
+    """The module without its package, whose import needs torch."""
+    full = f"pyrogeo.sampling.{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, FOLDER / f"{name}.py")
+        sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full])
+    return sys.modules[full]
+
+
+draws, diagnostics = load("draws"), load("diagnostics")
+
+
+def make(z, **stats):
+    return draws.to_arviz({"z": z}, stats, {"seed": 3, "incomplete": True})
+
+
+def test_names_and_shapes():
+    z = np.arange(24.0).reshape(2, 4, 3)
+    data = make(z, lp=z[..., 0], diverging=z[..., 0] > 3)
+    assert data.posterior["z"].dims == ("chain", "draw", "z_dim")
+    assert data.sample_stats["lp"].dims == ("chain", "draw")
+    np.testing.assert_array_equal(data.posterior["z"], z)
+    assert data.posterior.attrs["seed"] == 3
+    assert data.posterior.attrs["incomplete"] == 1
+    assert set(draws.group_arrays(data, "sample_stats")) == {"lp", "diverging"}
+    assert draws.group_arrays(data, "prior") == {}
+
+
+def test_fifteen_chains_keep_their_order():
+    z = np.arange(15.0).reshape(15, 1, 1) + np.zeros((15, 6, 2))
+    np.testing.assert_array_equal(make(z).posterior["z"][:, 0, 0], np.arange(15))
+
+
+def test_a_file_and_back(tmp_path):
+    data = make(np.random.default_rng(0).normal(size=(2, 50, 3)), lp=np.zeros((2, 50)))
+    data.to_netcdf(tmp_path / "draws.nc", engine="h5netcdf")
+    if draws._ARVIZ_1:
+        import xarray
+
+        again = xarray.open_datatree(tmp_path / "draws.nc", engine="h5netcdf")
+    else:
+        again = draws.az.from_netcdf(tmp_path / "draws.nc")
+    np.testing.assert_array_equal(again.posterior["z"], data.posterior["z"])
+    assert diagnostics.diagnose(again).verdict == diagnostics.diagnose(data).verdict
+
+
+def test_the_verdict_is_the_same_everywhere():
+    """Figures of ArviZ 0.23 for fixed draws, so that 1.x is held to them."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(4, 250, 2)) + np.array([0, 0, 0, 0.3]).reshape(4, 1, 1)
+    table = diagnostics.diagnose(make(z)).table
+    np.testing.assert_allclose(table["r_hat"], [1.01090, 1.00187], atol=1e-5)
+    np.testing.assert_allclose(table["ess_bulk"], [647.9, 1078.7], rtol=1e-3)
+    np.testing.assert_allclose(table["ess_tail"], [858.2, 1075.0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1), (1, 2, 4)])
+def test_too_few_draws(shape):
+    with pytest.raises(ValueError, match=rf"at least 4 draws of each chain, got {shape[1]}"):
+        diagnostics.diagnose(make(np.zeros(shape)))

@@ -1,0 +1,207 @@
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from pyro.infer import HMC, NUTS
+from torch.distributions import Normal
+
+import pyrogeo as pg
+from pyrogeo.errors import SamplingWarning
+from pyrogeo.sampling import mcmc
+from tests.distributions.test_uniform import quadrature
+from tests.geometry.metrics import HalfPlane, diagonal
+
+quiet = partial(pg.sample, progress=False)
+
+
+@pytest.fixture
+def density():
+    return pg.RiemannianUniform(diagonal(6, 2, bandwidth=1.5))
+
+
+def test_names_shapes_and_energies(density):
+    draws = quiet(density, 30, num_chains=3, warmup_steps=20, seed=0)
+    assert dict(draws.posterior.sizes) == {"chain": 3, "draw": 30, "z_dim": 2}
+    stats = draws.sample_stats
+    assert set(stats.data_vars) == {
+        "lp", "energy", "diverging", "acceptance_rate", "step_size", "n_steps", "tree_depth",
+    }  # fmt: skip
+    z = torch.from_numpy(draws.posterior["z"].to_numpy())
+    np.testing.assert_allclose(stats["lp"], density.log_density(z))
+    # The kinetic energy is what the energy has above the potential of the draw before.
+    kinetic = stats["energy"].to_numpy()[:, 1:] + stats["lp"].to_numpy()[:, :-1]
+    assert (kinetic > 0).all()
+    assert kinetic.mean() == pytest.approx(1, abs=0.5)  # d/2; 87 exponentials: α < 1e-5
+    assert (stats["n_steps"] < 2 ** stats["tree_depth"]).all()
+    assert (stats["n_steps"] >= 2 ** (stats["tree_depth"] - 1)).all()
+    assert float(stats["acceptance_rate"].max()) <= 1
+
+
+@pytest.mark.parametrize(("size", "steps"), [(0.03, 15), (0.1, 11), (0.05, 22), (0.01, 10)])
+def test_hmc_takes_the_steps_it_was_asked_for(density, size, steps):
+    kernel = partial(HMC, step_size=size, num_steps=steps, adapt_step_size=False)
+    stats = quiet(density, 4, kernel, 2, warmup_steps=0, seed=0).sample_stats
+    assert (stats["n_steps"] == steps).all()
+    assert "tree_depth" not in stats
+
+
+def test_one_seed_one_result_whatever_the_number_of_workers(density):
+    run = partial(quiet, density, 10, num_chains=2, warmup_steps=10)
+    state = torch.get_rng_state()
+    first = run(seed=3).posterior["z"]
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(9)
+    np.testing.assert_array_equal(run(seed=3).posterior["z"], first)
+    np.testing.assert_array_equal(run(seed=3, num_workers=2).posterior["z"], first)
+    assert (run(seed=4).posterior["z"] != first).any()
+
+
+def test_a_failure_in_a_worker_is_reported(density):
+    with pytest.raises(RuntimeError, match="(?s)a worker failed.*minus zero"):
+        quiet(density, 5, _failing, 2, warmup_steps=0, num_workers=2)
+
+
+def _failing(potential_fn):
+    kernel = NUTS(potential_fn=potential_fn)
+    kernel.setup = _raise
+    return kernel
+
+
+def _raise(*args, **kwargs):
+    raise ArithmeticError("minus zero")
+
+
+@pytest.mark.parametrize(("after", "shape"), [(25, (1, 5, 2)), (55, (1, 20, 2)), (78, (2, 18, 2))])
+def test_ctrl_c_returns_the_draws_so_far(density, monkeypatch, after, shape):
+    calls = iter(range(10**6))
+    update = mcmc._Collected.__call__
+
+    def interrupted(self, *args):
+        if next(calls) == after:
+            raise KeyboardInterrupt
+        update(self, *args)
+
+    monkeypatch.setattr(mcmc._Collected, "__call__", interrupted)
+    with pytest.warns(SamplingWarning, match=f"{shape[0]} chains of {shape[1]} draws"):
+        draws = quiet(density, 20, num_chains=3, warmup_steps=20, seed=0)
+    assert draws.posterior["z"].shape == shape
+    assert draws.posterior.attrs["incomplete"] == 1
+
+
+def test_ctrl_c_in_warm_up_has_nothing_to_return(density, monkeypatch):
+    monkeypatch.setattr(mcmc, "_in_turn", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(density, 20)
+
+
+def _interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def test_a_metric_of_the_user_s_own():
+    class Round(pg.Metric):
+        """√det G is a Gaussian."""
+
+        def forward(self, z):
+            return (-(z**2).sum(-1)).exp()[..., None, None] * torch.eye(2, dtype=z.dtype)
+
+    draws = quiet(
+        pg.RiemannianUniform(Round(), dimension=2),
+        200,
+        num_chains=2,
+        warmup_steps=100,
+        initial_params=torch.zeros(2, 2, dtype=torch.float64),
+        seed=0,
+    )
+    assert float(draws.posterior["z"].var()) == pytest.approx(0.5, abs=0.2)
+
+
+def test_long_chains_agree_with_quadrature():
+    """Twelve features of an overlapping density, chains against quadrature.
+
+    z-values by ArviZ's Monte Carlo standard error; the largest of twelve exceeds 5.5 with
+    probability 5e-7, doubled for the error's own uncertainty. The effective sample sizes are above
+    400: a shift of a quarter standard deviation is seen.
+    """
+    centroids = torch.tensor([[-0.6, 0.0], [0.6, 0.2], [0.0, 0.7], [0.1, -0.6]]).double()
+    variances = torch.tensor([[0.3, 0.2], [0.2, 0.3], [0.25, 0.25], [0.3, 0.3]]).double()
+    density = pg.RiemannianUniform(
+        pg.geometry.DiagonalCentroidMetric(centroids, variances, 1.2, regularization=0.0)
+    )
+    z, log_density, _ = quadrature(density.metric, 8, 1201)
+    mass = log_density.softmax(0)
+    draws = quiet(density, 700, warmup_steps=200, seed=1)
+
+    def features(z, lp):
+        x, y = z[..., 0], z[..., 1]
+        return [x, y, x * x, x * y, y * y, lp, x > 0, y > 0, x + y > 0.5, x > 0.7, np.sin(2 * x), lp**2]
+
+    exact = [
+        (mass.numpy() * f).sum() for f in features(z.numpy(), log_density.numpy())
+    ]
+    table = pg.diagnose(_as_draws(features(draws.posterior["z"].to_numpy(), draws.sample_stats["lp"].to_numpy()))).table
+    scores = (table["mean"] - exact) / table["mcse_mean"]
+    assert table["ess_bulk"].min() > 400
+    assert scores.abs().max() < 5.5
+
+
+def _as_draws(columns):
+    from pyrogeo.sampling.draws import to_arviz
+
+    return to_arviz({"f": np.stack([np.asarray(c, float) for c in columns], -1)}, {})
+
+
+def test_nuts_on_sixteen_dimensional_digits_disagrees(embedded):
+    metric = pg.CentroidMetric.from_posterior(embedded[16])
+    draws = quiet(pg.RiemannianUniform(metric), 300, warmup_steps=150, seed=0)
+    found = pg.diagnose(draws)
+    assert found.verdict == "disagree"
+    assert "separate modes" in found.reasons[0]
+
+
+def test_progress_is_shown(density, capsys):
+    pg.sample(density, 5, num_chains=1, warmup_steps=5, seed=0)
+    shown = capsys.readouterr().err
+    assert "10/10" in shown
+    assert "divergences" in shown
+    assert "step size" in shown
+
+
+STARTS = torch.zeros(4, 2, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_samples": 0}, "num_samples must be an integer of at least 1, got 0"),
+        ({"num_chains": 0}, "num_chains must be"),
+        ({"warmup_steps": -1}, "warmup_steps must be"),
+        ({"num_workers": 1.5}, "num_workers must be"),
+        ({"num_chains": 7}, "7 chains need 7 different starts, the metric has 6"),
+        ({"initial_params": STARTS[:3]}, r"tensor of shape \(4, 2\), got \(3, 2\)"),
+        ({"initial_params": STARTS * math.nan}, "expected finite numbers"),
+        ({"initial_params": {"z": STARTS / 0}}, "expected finite numbers"),
+        ({"initial_params": STARTS.float()}, "metric is torch.float64"),
+        ({"kernel": 3}, r"called as kernel\(potential_fn=...\)"),
+        ({"kernel": lambda potential_fn: 3}, "not a Pyro MCMCKernel"),
+        ({"kernel": lambda potential_fn: NUTS(potential_fn=potential_fn), "num_workers": 2}, "pickled"),
+        ({"seed": -2}, "seed must be"),
+    ],
+)
+def test_bad_input(density, options, message):
+    with pytest.raises(ValueError, match=message):
+        quiet(density, **{"num_samples": 5, **options})
+
+
+def test_a_start_where_there_is_no_density():
+    density = pg.RiemannianUniform(HalfPlane(), dimension=2)
+    starts = torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double()
+    with pytest.raises((ValueError, ArithmeticError), match="not finite|positive definite"):
+        quiet(density, 5, num_chains=2, initial_params=starts)
+
+
+def test_normal_posteriors_of_any_library_are_enough():
+    metric = pg.CentroidMetric.from_posterior(Normal(torch.randn(9, 2), 0.5), None)
+    assert quiet(pg.RiemannianUniform(metric), 5, num_chains=2, warmup_steps=5).posterior is not None
