@@ -11,7 +11,7 @@ import statistics
 import time
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 import pyrogeo as pg
 
@@ -33,9 +33,7 @@ def plain_epochs(x: torch.Tensor, width: int, epochs: int) -> float:
             batch = x[index]
             loc, log_variance = encoder(batch).chunk(2, -1)
             z = loc + (0.5 * log_variance).exp() * torch.randn_like(loc)
-            reconstruction = F.binary_cross_entropy_with_logits(
-                decoder(z), batch, reduction="sum"
-            )
+            reconstruction = binary_cross_entropy_with_logits(decoder(z), batch, reduction="sum")
             kl = 0.5 * (loc**2 + log_variance.exp() - 1 - log_variance).sum()
             loss = reconstruction + kl
             loss.backward()

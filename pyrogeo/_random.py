@@ -21,7 +21,7 @@ def fresh_seed(seed: int | None) -> int:
 
 def derived_seed(*words: int) -> int:
     """An integer that depends on all `words`: independent streams for (seed, chain) or (seed, epoch)."""
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
 
 @contextlib.contextmanager

@@ -30,7 +30,9 @@ def _print_version(value: bool) -> None:
 def _main(
     show_version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -49,7 +51,9 @@ def _one_line_errors() -> Iterator[None]:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for what the demo writes.")] = Path("pyrogeo-demo"),
+    out: Annotated[Path, typer.Option(help="Folder for what the demo writes.")] = Path(
+        "pyrogeo-demo"
+    ),
     latent_dim: Annotated[int, typer.Option(help="Dimension of the latent space.", min=1)] = 2,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,

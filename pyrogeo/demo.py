@@ -24,7 +24,14 @@ from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, priors
 
 __all__ = ["digits_vae", "run"]
 
-FILES = ("latent.png", "samples.png", "chains.png", "draws.nc", "metric.safetensors", "summary.json")
+FILES = (
+    "latent.png",
+    "samples.png",
+    "chains.png",
+    "draws.nc",
+    "metric.safetensors",
+    "summary.json",
+)
 WEIGHTS = Path("vae") / "weights.safetensors"
 
 
@@ -67,9 +74,7 @@ def run(
     data = digits()
     with forked(seed):
         vae = digits_vae(latent_dim)
-    history = fit(
-        vae, data.train, data.validation, epochs=epochs, seed=seed, progress=progress
-    )
+    history = fit(vae, data.train, data.validation, epochs=epochs, seed=seed, progress=progress)
     posterior = vae.embed(data.train)
     metric = CentroidMetric.from_posterior(posterior, seed=seed)
     density = RiemannianUniform(metric)

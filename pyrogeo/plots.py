@@ -24,7 +24,9 @@ __all__ = ["chains", "images", "latent_space"]
 # Okabe and Ito's colours, told apart with any kind of colour vision.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Light to mid blue-grey, so that black draws and coloured classes are seen everywhere on it.
-_VOLUME_COLOURS = LinearSegmentedColormap.from_list("volume", plt.get_cmap("bone")(np.linspace(0.5, 1, 64)))
+_VOLUME_COLOURS = LinearSegmentedColormap.from_list(
+    "volume", plt.get_cmap("bone")(np.linspace(0.5, 1, 64))
+)
 _OUTLINE = {"edgecolors": "black", "linewidths": 0.5}
 
 
@@ -86,7 +88,9 @@ def latent_space(
         aspect="equal",
     )
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=8, frameon=False)
+        ax.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=8, frameon=False
+        )
     return ax
 
 
@@ -130,9 +134,7 @@ def _frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return middle - half, middle + half
 
 
-def _volume(
-    metric: Metric, low: np.ndarray, high: np.ndarray, ax: Axes, resolution: int
-) -> None:
+def _volume(metric: Metric, low: np.ndarray, high: np.ndarray, ax: Axes, resolution: int) -> None:
     x, y = (np.linspace(low[i], high[i], resolution) for i in range(2))
     grid = torch.from_numpy(np.stack(np.meshgrid(x, y), -1))
     tensor = next((t for t in metric.state_dict().values() if t.is_floating_point()), grid)
@@ -145,7 +147,9 @@ def _volume(
         cmap=_VOLUME_COLOURS,
         interpolation="bilinear",
     )
-    ax.figure.colorbar(image, ax=ax, shrink=0.9, pad=0.02, label=r"volume element, $\log_{10}\sqrt{\det G(z)}$")
+    ax.figure.colorbar(
+        image, ax=ax, shrink=0.9, pad=0.02, label=r"volume element, $\log_{10}\sqrt{\det G(z)}$"
+    )
 
 
 def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
@@ -202,7 +206,7 @@ def images(
     low, high = value_range
     tiles = np.full((rows * columns, height + 2, width + 2, channels), np.nan)
     tiles[:n, 1:-1, 1:-1] = (np.moveaxis(pixels, 1, -1) - low) / (high - low)
-    outside = np.mean((tiles < 0) | (tiles > 1))
+    outside = np.mean((pixels < low) | (pixels > high))
     mosaic = tiles.reshape(rows, columns, height + 2, width + 2, channels).swapaxes(1, 2)
     mosaic = mosaic.reshape(rows * (height + 2), columns * (width + 2), channels)
     mosaic = np.where(np.isnan(mosaic), 0.5, mosaic.clip(0, 1))
@@ -240,14 +244,18 @@ def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
         for chain, values in enumerate(x):
             trace_ax.plot(values, lw=0.6, alpha=0.85, color=_PALETTE[chain % len(_PALETTE)])
         label = "log √det G" if name == "lp" else name
-        trace_ax.set(ylabel=label, title=f"R-hat {table.loc[name, 'r_hat']:.3f}", xlim=(0, x.shape[1]))
+        trace_ax.set(
+            ylabel=label, title=f"R-hat {table.loc[name, 'r_hat']:.3f}", xlim=(0, x.shape[1])
+        )
         rank_ax.set(ylabel=label)
     axes[0, 0].set_title("ranks: flat where chains agree")
     axes[-1, 0].set_xlabel("rank among all draws")
     axes[-1, 1].set_xlabel("draw")
     if 1 < len(x) <= 8:
         handles, _ = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, [f"chain {i}" for i in range(len(x))], loc="outside upper right", ncols=8)
+        figure.legend(
+            handles, [f"chain {i}" for i in range(len(x))], loc="outside upper right", ncols=8
+        )
     return figure
 
 

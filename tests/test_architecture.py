@@ -21,7 +21,9 @@ ROOMS = [
 ]
 LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
 PACKAGE = Path(pyrogeo.__file__).parent
-FILES = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__"]
+FILES = [
+    path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__"
+]
 
 
 def room_of(path: Path) -> str:

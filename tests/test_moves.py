@@ -45,8 +45,12 @@ def invariance(transition):
 
     def features(s):
         z = s.z
-        waves = [torch.sin(k * z[:, :1]) for k in (1, 2)] + [torch.cos(k * z[:, 1:]) for k in (1, 2)]
-        return torch.cat([z, z**2, z[:, :1] * z[:, 1:], s.value[:, None], s.value[:, None] ** 2, *waves], 1)
+        waves = [torch.sin(k * z[:, :1]) for k in (1, 2)] + [
+            torch.cos(k * z[:, 1:]) for k in (1, 2)
+        ]
+        return torch.cat(
+            [z, z**2, z[:, :1] * z[:, 1:], s.value[:, None], s.value[:, None] ** 2, *waves], 1
+        )
 
     difference = features(after) - features(before)
     return (difference.mean(0) / difference.std(0) * len(difference) ** 0.5).abs().max()

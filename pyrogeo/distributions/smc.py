@@ -128,7 +128,9 @@ def _systematic(log_weights: Tensor) -> Tensor:
     """Indices of a systematic resample, in random order."""
     n = len(log_weights)
     cumulative = log_weights.softmax(0).cumsum(0)
-    comb = (torch.arange(n, device=cumulative.device) + torch.rand((), device=cumulative.device)) / n
+    comb = (
+        torch.arange(n, device=cumulative.device) + torch.rand((), device=cumulative.device)
+    ) / n
     index = torch.searchsorted(cumulative, comb.to(cumulative.dtype)).clamp(max=n - 1)
     return index[torch.randperm(n, device=index.device)]
 

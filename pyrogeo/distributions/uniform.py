@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -44,7 +45,7 @@ class RiemannianUniform(TorchDistribution):
     tensor([4.6052, 4.6052], dtype=torch.float64)
     """
 
-    arg_constraints = {}
+    arg_constraints: ClassVar[dict] = {}
     support = constraints.real_vector
 
     def __init__(
@@ -98,13 +99,13 @@ class RiemannianUniform(TorchDistribution):
         """W / volume: the share of the λ term alone, which knows no data."""
         return math.exp(self._mixture_metric().log_vacuum_volume - self.log_volume)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Exact draws of shape `(*sample_shape, d)`.
 
         Small requests are served without replacement from a population that is kept, and made
         anew when used up; a population has at least 2,048 points.
         """
-        shape = self._extended_shape(sample_shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
         n = shape[:-1].numel()
         if n >= _SMALLEST_POPULATION:
             return anneal(self._mixture_metric(), n).particles.reshape(shape)
@@ -116,7 +117,9 @@ class RiemannianUniform(TorchDistribution):
     def initial(self, n: int) -> Tensor:
         """`n` different centroids, in random order, to start chains from; shape `(n, d)`."""
         if not isinstance(self.metric, CentroidMetric):
-            raise ValueError(f"{type(self.metric).__name__} has no centroids; pass initial_params=...")
+            raise ValueError(
+                f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
+            )
         starts = torch.unique(self.metric.centroids, dim=0)
         if n > len(starts):
             raise ValueError(

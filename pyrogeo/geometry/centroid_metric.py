@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
-from torch.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
+from torch.distributions import Distribution
 
 from pyrogeo.geometry import centroids as medoids
+from pyrogeo.geometry._checks import check_points, posterior_moments
 from pyrogeo.geometry.metric import Metric
 
-__all__ = ["CentroidMetric", "DiagonalCentroidMetric", "FullCentroidMetric"]
+__all__ = ["CentroidMetric"]
 
 VACUUM_FRACTION = 0.01  # what decay=None leaves to the λ term, at most
 _BUDGET = 2**24  # numbers in a (points × centroids) block: 128 MiB in float64
@@ -50,14 +50,16 @@ class CentroidMetric(Metric):
         decay: float | None,
     ):
         super().__init__()
-        _check_points("centroids", centroids, 2)
+        check_points("centroids", centroids)
         self.register_buffer("centroids", centroids.detach().clone())
         if bandwidth is None:
             bandwidth = medoids.default_bandwidth(centroids.detach().cpu().double().numpy())
         if not 0 < bandwidth < math.inf:
             raise ValueError(f"bandwidth ρ must be positive and finite, got {bandwidth}")
         if not 0 <= regularization < math.inf:
-            raise ValueError(f"regularization λ must be finite and not negative, got {regularization}")
+            raise ValueError(
+                f"regularization λ must be finite and not negative, got {regularization}"
+            )
         if decay is None:
             decay = _proper_decay(*centroids.shape, float(bandwidth), float(regularization))
         if not 0 <= decay < math.inf:
@@ -108,20 +110,21 @@ class CentroidMetric(Metric):
         NeurIPS 2022.
 
         >>> from torch.distributions import Normal
-        >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
-        <torch._C.Generator ...>
-        >>> posterior = Normal(torch.randn(50, 2), torch.full((50, 2), 0.1))
-        >>> CentroidMetric.from_posterior(posterior, n_centroids=10)
-        DiagonalCentroidMetric(K=10, d=2, bandwidth=0.7953, regularization=0.01, decay=0.1573)
+        >>> means = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0))
+        >>> posterior = Normal(means, torch.full((25, 2), 0.1))
+        >>> CentroidMetric.from_posterior(posterior, n_centroids=25)
+        DiagonalCentroidMetric(K=25, d=2, bandwidth=1, regularization=0.01, decay=0.04)
         """
-        loc, spread, kind = _moments(posterior)
-        _check_points("posterior means", loc, 2)
+        loc, spread, is_full = posterior_moments(posterior)
+        check_points("posterior means", loc)
         points = loc.detach().cpu().double().numpy()
         index = medoids.select(points, n_centroids, estimator, init, seed)
         index = torch.as_tensor(index, device=loc.device)
-        return kind(
-            loc[index].to(dtype), spread[index].to(dtype), bandwidth, regularization, decay
-        )
+        from pyrogeo.geometry.diagonal import DiagonalCentroidMetric  # they import this class
+        from pyrogeo.geometry.full import FullCentroidMetric
+
+        kind = FullCentroidMetric if is_full else DiagonalCentroidMetric
+        return kind(loc[index].to(dtype), spread[index].to(dtype), bandwidth, regularization, decay)
 
     @property
     def n_centroids(self) -> int:
@@ -231,187 +234,6 @@ class CentroidMetric(Metric):
         """Closed forms, of shapes (B, 1) and (B, d)."""
 
 
-class DiagonalCentroidMetric(CentroidMetric):
-    """Diagonal covariances: G(z) = diag g(z), gₑ = Σᵢ sᵢₑ ωᵢ + λ e^{−τ‖z‖²}, sᵢ = 1/σᵢ².
-
-    With wₑ = 1/gₑ and νᵢ = ωᵢ Σₑ wₑ sᵢₑ,
-    ∇ ½ log det G = −ρ⁻² Σᵢ νᵢ sᵢ∘(z − cᵢ) − τ λ e^{−τ‖z‖²} (Σₑ wₑ) z.
-
-    Args:
-        centroids: cᵢ, shape `(K, d)`.
-        variances: σᵢ², shape `(K, d)`, positive.
-        bandwidth, regularization, decay: ρ, λ, τ, as in `CentroidMetric.from_posterior`.
-    """
-
-    variances: Tensor
-
-    def __init__(
-        self,
-        centroids: Tensor,
-        variances: Tensor,
-        bandwidth: float | None = None,
-        regularization: float = 0.01,
-        decay: float | None = None,
-    ):
-        super().__init__(centroids, bandwidth, regularization, decay)
-        _check_like(centroids, "variances", variances, tuple(centroids.shape))
-        if not (variances > 0).all():
-            raise ValueError(f"variances must be positive, got {variances.min().item()}")
-        self.register_buffer("variances", variances.detach().clone())
-        self._derive()
-
-    def _derive(self) -> None:
-        centre = self.centroids.mean(0)
-        s, c = 1 / self.variances, self.centroids - centre
-        self.register_buffer("_centre", centre, persistent=False)
-        self.register_buffer("_products", torch.cat([s, s * c], 1), persistent=False)
-        self.register_buffer("_constant", (s * c * c).sum(-1), persistent=False)
-
-    @property
-    def _precisions(self) -> Tensor:
-        return self._products[:, : self.dimension]
-
-    def _squared_distances(self, z: Tensor) -> Tensor:
-        z = z - self._centre
-        q = torch.addmm(self._constant, torch.cat([z * z, -2 * z], 1), self._products.T)
-        # Rounding can leave a tiny negative; cutting it off must not cut the gradient off.
-        return q - q.detach().clamp(max=0)
-
-    def _weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
-        slope, offset = (weights @ self._products).chunk(2, 1)
-        return slope * (z - self._centre) - offset
-
-    def log_det_covariances(self) -> Tensor:
-        return self.variances.log().sum(-1)
-
-    def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
-        return self.variances[index].sqrt() * noise
-
-    def diagonal(self, z: Tensor) -> Tensor:
-        """g(z), the diagonal of G(z), of shape `(*, d)`."""
-        z = self._checked(z)
-        omega, vacuum, shift = self._weights(z.reshape(-1, self.dimension))
-        return ((omega @ self._precisions + vacuum) * shift.exp()).reshape(z.shape)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.diag_embed(self.diagonal(z))
-
-    def cholesky(self, z: Tensor) -> Tensor:
-        return torch.diag_embed(self.diagonal(z).sqrt())
-
-    def inner(self, z: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return (self.diagonal(z) * u * v).sum(-1)
-
-    def _log_volume(self, z: Tensor) -> Tensor:
-        omega, vacuum, shift = self._weights(z)
-        g = omega @ self._precisions + vacuum
-        return (0.5 * (g.log().sum(-1, keepdim=True) + self.dimension * shift)).squeeze(-1)
-
-    def _volume_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        omega, vacuum, shift = self._weights(z)
-        g = omega @ self._precisions + vacuum
-        value = 0.5 * (g.log().sum(-1, keepdim=True) + self.dimension * shift)
-        w = 1 / g
-        pull = self._weighted_displacements(omega * (w @ self._precisions.T), z)
-        fall = self.decay * vacuum * w.sum(-1, keepdim=True) * z
-        return value, -pull / self.bandwidth**2 - fall
-
-
-class FullCentroidMetric(CentroidMetric):
-    """Full covariances Σᵢ: G(z) = Σᵢ Σᵢ⁻¹ ωᵢ(z) + λ e^{−τ‖z‖²} I.
-
-    With νᵢ = ωᵢ tr(G⁻¹ Σᵢ⁻¹),
-    ∇ ½ log det G = −ρ⁻² Σᵢ νᵢ Σᵢ⁻¹ (z − cᵢ) − τ λ e^{−τ‖z‖²} tr(G⁻¹) z.
-
-    Args:
-        centroids: cᵢ, shape `(K, d)`.
-        covariances: Σᵢ, shape `(K, d, d)`, symmetric positive definite.
-        bandwidth, regularization, decay: ρ, λ, τ, as in `CentroidMetric.from_posterior`.
-    """
-
-    covariances: Tensor
-
-    def __init__(
-        self,
-        centroids: Tensor,
-        covariances: Tensor,
-        bandwidth: float | None = None,
-        regularization: float = 0.01,
-        decay: float | None = None,
-    ):
-        super().__init__(centroids, bandwidth, regularization, decay)
-        k, d = centroids.shape
-        _check_like(centroids, "covariances", covariances, (k, d, d))
-        _check_positive_definite(covariances)
-        self.register_buffer("covariances", covariances.detach().clone())
-        self._derive()
-
-    def _derive(self) -> None:
-        k, d = self.centroids.shape
-        centre = self.centroids.mean(0)
-        c = self.centroids - centre
-        factors = torch.linalg.cholesky(self.covariances)
-        self.register_buffer("_factors", factors, persistent=False)
-        precisions = torch.cholesky_inverse(factors)
-        precisions = 0.5 * (precisions + precisions.mT)
-        pc = torch.einsum("kij,kj->ki", precisions, c)
-        self.register_buffer("_centre", centre, persistent=False)
-        products = torch.cat([precisions.reshape(k, d * d), pc], 1)
-        self.register_buffer("_products", products, persistent=False)
-        self.register_buffer("_constant", (pc * c).sum(-1), persistent=False)
-
-    @property
-    def _precisions(self) -> Tensor:
-        return self._products[:, : self.dimension**2]
-
-    def _squared_distances(self, z: Tensor) -> Tensor:
-        z = z - self._centre
-        square = (z[:, :, None] * z[:, None, :]).flatten(1)
-        q = torch.addmm(self._constant, torch.cat([square, -2 * z], 1), self._products.T)
-        return q - q.detach().clamp(max=0)
-
-    def _weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
-        slope, offset = (weights @ self._products).split([self.dimension**2, self.dimension], 1)
-        slope = slope.reshape(-1, self.dimension, self.dimension)
-        return (slope @ (z - self._centre)[..., None])[..., 0] - offset
-
-    def log_det_covariances(self) -> Tensor:
-        return 2 * _log_diagonal(self._factors)
-
-    def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
-        return (self._factors[index] @ noise[..., None])[..., 0]
-
-    def _shifted(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """G(z) e^{−shift}, ω e^{−shift}, the vacuum, the shift."""
-        omega, vacuum, shift = self._weights(z)
-        g = (omega @ self._precisions).reshape(-1, self.dimension, self.dimension)
-        identity = torch.eye(self.dimension, dtype=z.dtype, device=z.device)
-        return 0.5 * (g + g.mT) + vacuum[..., None] * identity, omega, vacuum, shift
-
-    def forward(self, z: Tensor) -> Tensor:
-        z = self._checked(z)
-        g, _, _, shift = self._shifted(z.reshape(-1, self.dimension))
-        return (g * shift.exp()[..., None]).reshape(*z.shape, self.dimension)
-
-    def _log_volume(self, z: Tensor) -> Tensor:
-        g, _, _, shift = self._shifted(z)
-        return _log_diagonal(torch.linalg.cholesky(g)) + 0.5 * self.dimension * shift.squeeze(-1)
-
-    def _volume_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        g, omega, vacuum, shift = self._shifted(z)
-        factor = torch.linalg.cholesky(g)
-        value = _log_diagonal(factor)[:, None] + 0.5 * self.dimension * shift
-        inverse = torch.cholesky_inverse(factor)
-        nu = omega * (inverse.flatten(1) @ self._precisions.T)
-        trace = inverse.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
-        pull = self._weighted_displacements(nu, z)
-        return value, -pull / self.bandwidth**2 - self.decay * vacuum * trace * z
-
-
-def _log_diagonal(factor: Tensor) -> Tensor:
-    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-
-
 def _log_mixture_volume(k: int, d: int, rho: float) -> float:
     return math.log(k) + d / 2 * math.log(2 * math.pi * rho**2 / d)
 
@@ -422,63 +244,3 @@ def _proper_decay(k: int, d: int, rho: float, lam: float) -> float:
         return 0.0
     log_volume = math.log(VACUUM_FRACTION) + _log_mixture_volume(k, d, rho)
     return math.exp(math.log(2 * math.pi * lam / d) - 2 / d * log_volume)
-
-
-def _moments(posterior: Distribution) -> tuple[Tensor, Tensor, type[CentroidMetric]]:
-    """Means, (co)variances and the class that they make."""
-    if isinstance(posterior, (MultivariateNormal, LowRankMultivariateNormal)):
-        return posterior.mean, posterior.covariance_matrix, FullCentroidMetric
-    if isinstance(posterior, Normal):
-        return _same("scale", posterior.loc, posterior.scale) + (DiagonalCentroidMetric,)
-    if isinstance(posterior, Independent) and len(posterior.event_shape) == 1:
-        base = posterior.base_dist
-        if isinstance(base, Normal):
-            return _moments(base)
-        return posterior.mean, posterior.variance, DiagonalCentroidMetric
-    raise ValueError(
-        "expected a posterior with means and covariances: Normal, Independent, MultivariateNormal "
-        f"or LowRankMultivariateNormal, got {type(posterior)}"
-    )
-
-
-def _same(name: str, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    if loc.dtype != scale.dtype or loc.device != scale.device:
-        raise ValueError(
-            f"posterior: loc is {loc.dtype} on {loc.device}, {name} is {scale.dtype} on "
-            f"{scale.device}; expected one dtype and device"
-        )
-    return loc, scale**2
-
-
-def _check_points(name: str, points: Tensor, ndim: int) -> None:
-    if not torch.is_tensor(points) or not points.is_floating_point():
-        got = points.dtype if torch.is_tensor(points) else type(points)
-        raise ValueError(f"{name}: expected a floating-point tensor, got {got}")
-    if points.dim() != ndim or points.numel() == 0:
-        raise ValueError(f"{name}: expected shape (N, d) with N, d ≥ 1, got {tuple(points.shape)}")
-    if not torch.isfinite(points).all():
-        raise ValueError(f"{name}: expected finite numbers, got NaN or infinite values")
-
-
-def _check_like(centroids: Tensor, name: str, value: Tensor, shape: tuple[int, ...]) -> None:
-    if not torch.is_tensor(value) or tuple(value.shape) != shape:
-        got = tuple(value.shape) if torch.is_tensor(value) else type(value)
-        raise ValueError(f"{name}: expected shape {shape}, got {got}")
-    if value.dtype != centroids.dtype or value.device != centroids.device:
-        raise ValueError(
-            f"{name} are {value.dtype} on {value.device}, centroids {centroids.dtype} on "
-            f"{centroids.device}; expected one dtype and device"
-        )
-    if not torch.isfinite(value).all():
-        raise ValueError(f"{name}: expected finite numbers, got NaN or infinite values")
-
-
-def _check_positive_definite(covariances: Tensor) -> None:
-    info = torch.linalg.cholesky_ex(covariances).info
-    asymmetry = (covariances - covariances.mT).abs().amax((-2, -1))
-    bad = (info > 0) | (asymmetry > 1e-4 * covariances.abs().amax((-2, -1)))
-    if bad.any():
-        raise ValueError(
-            f"covariances must be symmetric positive definite, got {int(bad.sum())} that are not, "
-            f"the first at index {int(bad.nonzero()[0])}"
-        )

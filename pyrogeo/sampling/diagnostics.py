@@ -129,7 +129,7 @@ def _quantities(posterior: dict, sample_stats: dict) -> Iterator[tuple[str, np.n
 
 
 def _check(quantities: dict[str, np.ndarray]) -> None:
-    if not quantities or "lp" in quantities and len(quantities) == 1:
+    if not quantities or ("lp" in quantities and len(quantities) == 1):
         raise ValueError("expected ArviZ data with a posterior group, got none")
     draws = next(iter(quantities.values())).shape[1]
     if draws < _MIN_DRAWS:

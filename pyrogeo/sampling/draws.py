@@ -41,7 +41,9 @@ def to_arviz(
     groups = {"posterior": dict(posterior)}
     groups |= {"sample_stats": dict(sample_stats)} if sample_stats else {}
     dims = {
-        name: [f"{name}_dim" if value.ndim == 3 else f"{name}_dim_{i}" for i in range(value.ndim - 2)]
+        name: [
+            f"{name}_dim" if value.ndim == 3 else f"{name}_dim_{i}" for i in range(value.ndim - 2)
+        ]
         for name, value in groups["posterior"].items()
     }
     with warnings.catch_warnings():  # many short chains are as good as a few long ones

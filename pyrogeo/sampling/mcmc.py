@@ -338,7 +338,9 @@ def _assembled(density: Any, starts: Tensor, collected: _Collected, attrs: dict)
     }
     z, kinetic, tree_depth = (columns.pop(name) for name in ("z", "kinetic", "tree_depth"))
     origins = [collected.before[i] for i in keep]
-    origins = [starts[i].cpu().numpy() if o is None else o for i, o in zip(keep, origins, strict=True)]
+    origins = [
+        starts[i].cpu().numpy() if o is None else o for i, o in zip(keep, origins, strict=True)
+    ]
     path = torch.from_numpy(np.concatenate([np.stack(origins)[:, None], z], 1)).to(starts)
     lp = density.log_density(path).detach().cpu().numpy()
     stats = {"lp": lp[:, 1:], "energy": kinetic - lp[:, :-1], **columns}

@@ -44,7 +44,9 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
     try:
         q = vae.embed(x[:1])
     except RuntimeError as error:
-        raise ValueError(f"{what}: the guide does not take events of shape {event}: {error}") from error
+        raise ValueError(
+            f"{what}: the guide does not take events of shape {event}: {error}"
+        ) from error
     if tuple(q.batch_shape) != (1,):
         raise ValueError(
             f"{what}: the guide does not take events of shape {event}: for one datum it has batch "

@@ -49,6 +49,9 @@ class History:
     seed: int
 
 
+_plateau = partial(ReduceLROnPlateau, factor=0.5, patience=5)
+
+
 def fit(
     vae: VAE,
     data: Tensor,
@@ -57,9 +60,7 @@ def fit(
     objective: ELBO | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     learning_rate: float = 1e-3,
-    scheduler: Callable[[torch.optim.Optimizer], Any] | None = partial(
-        ReduceLROnPlateau, factor=0.5, patience=5
-    ),
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None = _plateau,
     epochs: int = 100,
     batch_size: int = 100,
     patience: int | None = None,
@@ -80,7 +81,8 @@ def fit(
             with the same noise every epoch.
         objective: a Pyro ELBO, by default `Trace_ELBO()`.
         optimizer: called as `optimizer(parameters, lr=learning_rate)`.
-        scheduler: called as `scheduler(optimizer)`, stepped after each epoch; None for none.
+        scheduler: called as `scheduler(optimizer)`, stepped after each epoch, by default
+            `ReduceLROnPlateau(optimizer, factor=0.5, patience=5)` as in the paper; None for none.
         epochs: at most.
         patience: stop after so many epochs without improvement; None never does.
         seed: of shuffles and noise; None draws one from torch's global generator.

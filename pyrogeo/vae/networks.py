@@ -147,7 +147,9 @@ def conv_decoder(
     strides = _strides(strides, channels)
     layers: list[nn.Module] = []
     pixels = list(shape[1:])
-    steps = zip(reversed((*channels[1:], shape[0])), reversed(channels), reversed(strides))
+    steps = zip(
+        reversed((*channels[1:], shape[0])), reversed(channels), reversed(strides), strict=True
+    )
     for n_out, n, stride in steps:  # from the image backwards, as its size is what is given
         padding = _padding(kernel_size, stride)
         smaller = [(p + 2 * padding - kernel_size) // stride + 1 for p in pixels]

@@ -234,7 +234,11 @@ def test_improper_and_void_densities():
         (lambda: RiemannianUniform(HalfPlane()), ValueError, "pass dimension"),
         (lambda: RiemannianUniform(HalfPlane(), 2).sample(), NotImplementedError, "pyrogeo.sample"),
         (lambda: RiemannianUniform(HalfPlane(), 2).initial(3), ValueError, "pass initial_params"),
-        (lambda: RiemannianUniform(diagonal(5)).initial(6), ValueError, "6 chains need 6 different"),
+        (
+            lambda: RiemannianUniform(diagonal(5)).initial(6),
+            ValueError,
+            "6 chains need 6 different",
+        ),
         (lambda: pg.GeometricMixture(HalfPlane()), ValueError, "expected a CentroidMetric"),
     ],
 )

@@ -45,7 +45,8 @@ def test_build_is_greedy(points):
 
 def test_the_spread_start_reaches_all_over_where_the_heuristic_stays(points):
     spread, central = (
-        KMedoids(100, init=init, random_state=0).fit(points) for init in ("k-medoids++", "heuristic")
+        KMedoids(100, init=init, random_state=0).fit(points)
+        for init in ("k-medoids++", "heuristic")
     )
     assert spread.inertia_ < 0.95 * central.inertia_
 
@@ -90,7 +91,10 @@ class First:
 
 def test_any_estimator_with_medoid_indices(points):
     np.testing.assert_array_equal(select(points, None, First([3, 1, 2])), [3, 1, 2])
-    for indices, message in [(None, "medoid_indices_ after fit"), ([5000], "must be rows 0 to 1130")]:
+    for indices, message in [
+        (None, "medoid_indices_ after fit"),
+        ([5000], "must be rows 0 to 1130"),
+    ]:
         with pytest.raises(ValueError, match=message):
             select(points, None, First(indices))
 

@@ -232,7 +232,9 @@ def test_bad_settings(settings, message):
 def test_bad_combinations():
     wider = small_vae()
     wider.likelihood = pg.likelihoods.Bernoulli(pg.networks.mlp(2, 81))
-    with pytest.raises(ValueError, match=r"likelihood expects events of shape \(81,\), got \(1, 8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"likelihood expects events of shape \(81,\), got \(1, 8, 8\)"
+    ):
         quiet(wider, IMAGES)
     with pytest.raises(ValueError, match="no β: expected beta=1, got 0.5"):
         quiet(small_vae(beta=0.5), IMAGES, objective=RenyiELBO())

@@ -112,9 +112,7 @@ def linear_gaussian(scale=0.6, d=2, n=5):
             rest = torch.cat([2 * (self.width * factor.diagonal()).log(), below])
             return torch.cat([loc, rest.expand(*x.shape[:-1], -1)], -1)
 
-    evidence = torch.distributions.MultivariateNormal(
-        b, w @ w.T + scale**2 * torch.eye(n).double()
-    )
+    evidence = torch.distributions.MultivariateNormal(b, w @ w.T + scale**2 * torch.eye(n).double())
     vaes = [
         pg.VAE(
             pg.priors.StandardNormal(d).double(),
@@ -209,7 +207,10 @@ def test_pickling_makes_another_program():
     [
         (lambda: small_vae(beta=-1.0), "beta must be finite and not negative, got -1"),
         (lambda: small_vae(beta=float("nan")), "beta must be finite"),
-        (lambda: pg.VAE(pg.priors.StandardNormal, nn.Identity(), nn.Identity()), "the prior must be"),
+        (
+            lambda: pg.VAE(pg.priors.StandardNormal, nn.Identity(), nn.Identity()),
+            "the prior must be",
+        ),
         (lambda: small_vae().embed(torch.zeros(0, 1, 8, 8)), "N ≥ 1"),
         (lambda: small_vae().embed(torch.zeros(2, 1, 8, 8), batch_size=0), "batch_size"),
         (lambda: small_vae().log_likelihood(torch.zeros(1, 1, 8, 8), 0), "num_particles"),

@@ -55,12 +55,16 @@ def test_densities_integrate_to_one_and_match_their_draws(name):
 
 
 def test_full_normal_reads_its_network_as_documented():
-    q = guides.FullNormal(Constant([1.0, 2.0, math.log(4.0), math.log(9.0), 0.5]))(torch.zeros(3, 1))
+    q = guides.FullNormal(Constant([1.0, 2.0, math.log(4.0), math.log(9.0), 0.5]))(
+        torch.zeros(3, 1)
+    )
     expected = torch.tensor([[2.0, 0.0], [0.5, 3.0]]).double()
     torch.testing.assert_close(q.scale_tril[1], expected)
 
 
-@pytest.mark.parametrize("part", [likelihoods.Bernoulli, likelihoods.ContinuousBernoulli, likelihoods.Normal])
+@pytest.mark.parametrize(
+    "part", [likelihoods.Bernoulli, likelihoods.ContinuousBernoulli, likelihoods.Normal]
+)
 @pytest.mark.parametrize("lead", [(), (5,), (4, 5)])
 def test_likelihoods_take_any_leading_shape(part, lead):
     p = part(pg.networks.mlp(3, (2, 7)))(torch.randn(*lead, 3))
@@ -99,7 +103,10 @@ def test_a_learned_scale_is_a_parameter():
     [
         (lambda: priors.StandardNormal(0), "latent dimension is a positive integer, got 0"),
         (lambda: priors.Fixed(dist.Normal(0.0, 1.0)), r"event shape \(d,\)"),
-        (lambda: priors.Fixed(torch.distributions.Normal(0.0, 1.0)), "expected a Pyro distribution"),
+        (
+            lambda: priors.Fixed(torch.distributions.Normal(0.0, 1.0)),
+            "expected a Pyro distribution",
+        ),
         (lambda: priors.Fixed(dist.Normal(0.0, 1.0).expand([3, 2]).to_event(1)), "no batch shape"),
         (lambda: likelihoods.Normal(nn.Identity(), scale=0.0), "scale must be positive"),
         (lambda: likelihoods.Normal(nn.Identity(), scale=math.nan), "scale must be positive"),

@@ -1,0 +1,75 @@
+"""What may become a metric: moments of a posterior, checked at the door."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
+
+__all__ = ["check_like", "check_points", "check_positive_definite", "posterior_moments"]
+
+
+def posterior_moments(posterior: Distribution) -> tuple[Tensor, Tensor, bool]:
+    """Means, variances or covariances, and whether they are full.
+
+    Raises:
+        ValueError: for a distribution that has none.
+    """
+    if isinstance(posterior, (MultivariateNormal, LowRankMultivariateNormal)):
+        return posterior.mean, posterior.covariance_matrix, True
+    if isinstance(posterior, Normal):
+        _check_same(posterior.loc, posterior.scale)
+        return posterior.loc, posterior.scale**2, False
+    if isinstance(posterior, Independent) and len(posterior.event_shape) == 1:
+        base = posterior.base_dist
+        if isinstance(base, Normal):
+            return posterior_moments(base)
+        return posterior.mean, posterior.variance, False
+    raise ValueError(
+        "expected a posterior with means and covariances: Normal, Independent, MultivariateNormal "
+        f"or LowRankMultivariateNormal, got {type(posterior)}"
+    )
+
+
+def _check_same(loc: Tensor, scale: Tensor) -> None:
+    if loc.dtype != scale.dtype or loc.device != scale.device:
+        raise ValueError(
+            f"posterior: loc is {loc.dtype} on {loc.device}, scale is {scale.dtype} on "
+            f"{scale.device}; expected one dtype and device"
+        )
+
+
+def check_points(name: str, points: Tensor) -> None:
+    """Finite floating-point numbers of shape `(N, d)`, or a ValueError."""
+    if not torch.is_tensor(points) or not points.is_floating_point():
+        got = points.dtype if torch.is_tensor(points) else type(points)
+        raise ValueError(f"{name}: expected a floating-point tensor, got {got}")
+    if points.dim() != 2 or points.numel() == 0:
+        raise ValueError(f"{name}: expected shape (N, d) with N, d ≥ 1, got {tuple(points.shape)}")
+    if not torch.isfinite(points).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinite values")
+
+
+def check_like(centroids: Tensor, name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Finite numbers of a shape, in the dtype and on the device of the centroids, or a ValueError."""
+    if not torch.is_tensor(value) or tuple(value.shape) != shape:
+        got = tuple(value.shape) if torch.is_tensor(value) else type(value)
+        raise ValueError(f"{name}: expected shape {shape}, got {got}")
+    if value.dtype != centroids.dtype or value.device != centroids.device:
+        raise ValueError(
+            f"{name} are {value.dtype} on {value.device}, centroids {centroids.dtype} on "
+            f"{centroids.device}; expected one dtype and device"
+        )
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinite values")
+
+
+def check_positive_definite(covariances: Tensor) -> None:
+    """Symmetric positive definite matrices, or a ValueError that names the first that is not."""
+    info = torch.linalg.cholesky_ex(covariances).info
+    asymmetry = (covariances - covariances.mT).abs().amax((-2, -1))
+    bad = (info > 0) | (asymmetry > 1e-4 * covariances.abs().amax((-2, -1)))
+    if bad.any():
+        raise ValueError(
+            f"covariances must be symmetric positive definite, got {int(bad.sum())} that are not, "
+            f"the first at index {int(bad.nonzero()[0])}"
+        )

@@ -1,0 +1,93 @@
+"""The main job, at its real size but for shorter chains."""
+
+import json
+import os
+
+import pytest
+from safetensors.torch import load_file, load_model
+from typer.testing import CliRunner
+
+import pyrogeo as pg
+from pyrogeo import demo
+from pyrogeo.cli import app
+
+
+def test_sixteen_dimensions_end_to_end(tmp_path):
+    """Four NUTS chains on the digits disagree, and the reason names separate modes."""
+    found = demo.run(tmp_path, latent_dim=16, num_samples=250, warmup_steps=150, progress=False)
+    assert found.verdict == "disagree"
+    assert "separate modes" in found.reasons[0]
+    for name in (*demo.FILES, demo.WEIGHTS):
+        assert (tmp_path / name).stat().st_size > 500
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["verdict"] == found.verdict
+    assert summary["table"]["lp"]["r_hat"] == pytest.approx(found.table.loc["lp", "r_hat"])
+    metric = load_file(tmp_path / "metric.safetensors")
+    assert metric["centroids"].shape == (100, 16)
+    assert metric["decay"].item() == pytest.approx(summary["metric"]["decay"])
+    vae = demo.digits_vae(16)
+    load_model(vae, tmp_path / demo.WEIGHTS)
+    data = pg.datasets.digits()
+    posterior = vae.embed(data.train)
+    again = pg.CentroidMetric.from_posterior(posterior)
+    assert again.bandwidth.item() == pytest.approx(summary["metric"]["bandwidth"])
+
+
+def test_the_same_seed_prints_the_same_figures_twice(tmp_path, monkeypatch):
+    quick = {"epochs": 3, "num_samples": 20, "warmup_steps": 20}
+    run = demo.run
+    monkeypatch.setattr(demo, "run", lambda *args, **options: run(*args, **options, **quick))
+    prints, pictures = [], []
+    for name in "ab":
+        result = CliRunner().invoke(app, ["demo", "--no-progress", "--out", str(tmp_path / name)])
+        assert result.exit_code == 0, result.output
+        prints.append(result.output.replace(str(tmp_path / name), ""))
+        pictures.append((tmp_path / name / "latent.png").read_bytes())
+    assert prints[0] == prints[1]
+    assert pictures[0] == pictures[1]
+    assert "verdict:" in prints[0]
+    # An earlier demo's folder is written again; a stranger's is not.
+    assert (
+        CliRunner().invoke(app, ["demo", "--no-progress", "--out", str(tmp_path / "a")]).exit_code
+        == 0
+    )
+
+
+@pytest.fixture
+def _untrained(monkeypatch):
+    def fail(*args, **options):
+        raise AssertionError("trained before the folder was looked at")
+
+    monkeypatch.setattr(demo, "fit", fail)
+
+
+@pytest.mark.usefixtures("_untrained")
+@pytest.mark.parametrize("kind", ["a file", "a stranger's folder", "below a file"])
+def test_an_output_folder_that_will_not_do_is_refused_before_training(tmp_path, kind):
+    out = tmp_path / "out"
+    if kind == "a stranger's folder":
+        out.mkdir()
+        (out / "thesis.tex").touch()
+    else:
+        out.touch()
+    out = out / "deeper" if kind == "below a file" else out
+    result = CliRunner().invoke(app, ["demo", "--out", str(out)])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"error: {out} ")
+    assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("_untrained")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused_before_training(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="cannot be written"):
+        demo.run(tmp_path / "out")
+
+
+def test_help_and_version():
+    for arguments in (["--help"], ["demo", "--help"], ["--version"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0
+    assert "Example: pyrogeo demo" in CliRunner().invoke(app, ["demo", "--help"]).output
+    assert CliRunner().invoke(app, ["demo", "--latent-dim", "0"]).exit_code == 2
