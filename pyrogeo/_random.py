@@ -14,8 +14,8 @@ def fresh_seed(seed: int | None) -> int:
     `torch.manual_seed` makes unseeded calls reproducible too."""
     if seed is None:
         return int(torch.randint(2**31, ()))
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a non-negative integer or None, got {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1 or None, got {seed!r}")
     return int(seed)
 
 

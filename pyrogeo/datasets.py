@@ -1,33 +1,56 @@
-"""Tensors, labels and splits.
+"""Tensors, labels and splits: data that ships, and data of one's own.
 
-Images are float tensors of shape `(N, channels, height, width)` with values in [0, 1].
+Images are float tensors of shape `(N, channels, height, width)` with values in [0, 1], tables float
+tensors of shape `(N, columns)`.
 """
 
+import math
+import os
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-__all__ = ["Dataset", "digits"]
+from pyrogeo.errors import PyrogeoWarning
+
+__all__ = ["Dataset", "digits", "from_array", "from_folder", "patches"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Data in three parts, each of shape `(N, *event)`, with integer labels of shape `(N,)`."""
+    """Data in three parts, each of shape `(N, *event)`, with integer labels of shape `(N,)` or None.
+
+    Attributes:
+        name: what the data are, for tables and run folders.
+        classes: what the labels stand for, in their order; empty where they are plain numbers.
+    """
 
     train: Tensor
     validation: Tensor
     test: Tensor
-    train_labels: Tensor
-    validation_labels: Tensor
-    test_labels: Tensor
+    train_labels: Tensor | None = None
+    validation_labels: Tensor | None = None
+    test_labels: Tensor | None = None
+    name: str = "data"
+    classes: tuple[str, ...] = ()
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one datum."""
+        return tuple(self.train.shape[1:])
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{k}={len(getattr(self, k))}" for k in ("train", "validation", "test"))
-        return f"Dataset({sizes}, event_shape={tuple(self.train.shape[1:])})"
+        return f"Dataset({sizes}, event_shape={self.event_shape})"
 
 
 def digits(seed: int = 0) -> Dataset:
@@ -48,11 +71,261 @@ def digits(seed: int = 0) -> Dataset:
     Dataset(train=1131, validation=126, test=540, event_shape=(1, 8, 8))
     """
     images, labels = load_digits(return_X_y=True)
-    index = np.arange(len(labels))
-    rest, test = train_test_split(index, test_size=0.3, stratify=labels, random_state=seed)
-    train, validation = train_test_split(
-        rest, test_size=0.1, stratify=labels[rest], random_state=seed
-    )
     x = torch.from_numpy(images / 16).float().reshape(-1, 1, 8, 8)
-    y = torch.from_numpy(labels)
-    return Dataset(x[train], x[validation], x[test], y[train], y[validation], y[test])
+    return _split(x, torch.from_numpy(labels), 0.1, 0.3, seed, "digits")
+
+
+def patches(
+    size: int = 16,
+    train: int = 4000,
+    validation: int = 500,
+    test: int = 1000,
+    seed: int = 0,
+) -> Dataset:
+    """Colour patches of the two photographs that ship with scikit-learn, a temple and a flower.
+
+    Each photograph of 427×640 pixels is cut into three upright strips, for training (70% of its
+    width), validation and test (15% each). A patch lies within one strip, so that no pixel of a
+    test patch was trained on; patches of one part may overlap each other.
+
+    Args:
+        size: height and width of a patch in pixels, at most 96.
+        train, validation, test: number of patches of each part, half from each photograph.
+        seed: of their places.
+
+    Returns:
+        images of shape `(N, 3, size, size)`, float32 in [0, 1], and the photograph as label.
+
+    >>> patches(8, 10, 4, 4)
+    Dataset(train=10, validation=4, test=4, event_shape=(3, 8, 8))
+    """
+    photographs = [torch.from_numpy(p.copy()).permute(2, 0, 1) for p in load_sample_images().images]
+    height, width = photographs[0].shape[1:]
+    borders = [0, round(0.7 * width), round(0.85 * width), width]
+    if not 1 <= size <= borders[2] - borders[1]:
+        raise ValueError(f"size must be 1 to {borders[2] - borders[1]} pixels, got {size}")
+    generator = np.random.default_rng(seed)
+    parts, labels = [], []
+    for count, low, high in zip((train, validation, test), borders, borders[1:], strict=False):
+        if count < 1:
+            raise ValueError(f"expected at least one patch of each part, got {count}")
+        which = np.arange(count) % 2
+        top = generator.integers(0, height - size + 1, count)
+        left = generator.integers(low, high - size + 1, count)
+        cut = [
+            photographs[w][:, t : t + size, s : s + size]
+            for w, t, s in zip(which, top, left, strict=True)
+        ]
+        parts.append(torch.stack(cut).float() / 255)
+        labels.append(torch.from_numpy(which))
+    return Dataset(*parts, *labels, name="patches", classes=("temple", "flower"))
+
+
+def from_array(
+    data: Any,
+    labels: Any = None,
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """Data of one's own from a file or from memory.
+
+    Two dimensions make a table, of which every number is kept as it is. Three or four make images:
+    grey ones of shape `(N, H, W)` get a channel, and with the one or three channels last,
+    `(N, H, W, C)`, they are moved to the front. Bytes become [0, 1] by dividing by 255; other images must
+    be floating-point numbers, as their white cannot be known.
+
+    Args:
+        data: a tensor, an array, or the path of a `.npy` or `.npz` file. An `.npz` file holds one
+            array, or one named `x`, `data` or `images`, and labels as `y` or `labels`.
+        labels: N integers or words, also as a path.
+        validation, test: shares held out, between 0 and 1. The test share is of all data, the
+            validation share of the rest. With labels the split keeps the classes' shares where
+            every class has members enough.
+        seed: of the split.
+
+    Returns:
+        float32 data in three parts.
+
+    Raises:
+        ValueError: for anything else, for NaN or infinite numbers, and for too few data.
+
+    >>> from_array(np.zeros((50, 3)))
+    Dataset(train=36, validation=4, test=10, event_shape=(3,))
+    """
+    name = Path(data).name if isinstance(data, (str, os.PathLike)) else "array"
+    x, found = _loaded(data)
+    y = found if labels is None else _loaded(labels)[0]
+    x = _as_float(x)
+    y, classes = _as_labels(y, len(x))
+    return _split(x, y, validation, test, seed, name, classes)
+
+
+def from_folder(
+    path: str | os.PathLike,
+    size: tuple[int, int] = (32, 32),
+    mode: str = "RGB",
+    *,
+    broken: str = "refuse",
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """The images below a folder; its sub-folders, if there are any, are the classes.
+
+    An image is turned upright as its camera noted, scaled so that it just covers `size` (bicubic,
+    with antialiasing), and cropped to it around its middle. Transparency is laid on white.
+
+    Args:
+        path: the folder, searched with everything below it. An image belongs to the class of the
+            first folder on the way.
+        size: height and width in pixels.
+        mode: `"RGB"` or `"L"` (grey).
+        broken: `"refuse"` raises for files that cannot be read as images, `"skip"` warns; both name
+            them. Files with other endings than an image's are passed over.
+        validation, test, seed: as in `from_array`.
+
+    Returns:
+        images of shape `(N, 3 or 1, *size)`, float32 in [0, 1].
+
+    Raises:
+        ValueError: for a folder without images, a mode or size that is none, or broken files.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder of images, got {folder}")
+    if mode not in ("RGB", "L") or broken not in ("refuse", "skip"):
+        raise ValueError(
+            f"expected mode 'RGB' or 'L' and broken 'refuse' or 'skip', got {mode!r}, {broken!r}"
+        )
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size: expected a positive height and width, got {size}")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    read = {file: _read_image(file, size, mode) for file in files}
+    faulty = [file for file, pixels in read.items() if isinstance(pixels, str)]
+    if faulty:
+        words = "; ".join(f"{f.relative_to(folder)}: {read[f]}" for f in faulty[:5])
+        words += f"; and {len(faulty) - 5} more" if len(faulty) > 5 else ""
+        if broken == "refuse":
+            raise ValueError(f"{len(faulty)} files cannot be read as images ({words})")
+        warnings.warn(f"skipped {len(faulty)} files ({words})", PyrogeoWarning, stacklevel=2)
+    good = [file for file in files if file not in faulty]
+    if not good:
+        raise ValueError(f"{folder} holds no images; known endings are {', '.join(SUFFIXES)}")
+    x = torch.from_numpy(np.stack([read[file] for file in good]))
+    tops = [file.relative_to(folder).parts[0] for file in good if file.parent != folder]
+    labels, classes = _as_labels(np.array(tops) if len(tops) == len(good) else None, len(x))
+    return _split(x, labels, validation, test, seed, folder.name, classes)
+
+
+def _read_image(file: Path, size: tuple[int, int], mode: str) -> np.ndarray | str:
+    """Pixels `(C, H, W)` in [0, 1], or in words why there are none."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = ImageOps.fit(image.convert(mode), (size[1], size[0]), Image.Resampling.BICUBIC)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return str(error).replace(str(file), file.name)
+    pixels = np.asarray(image, dtype=np.float32) / 255
+    return pixels[None] if mode == "L" else np.moveaxis(pixels, -1, 0)
+
+
+def _loaded(data: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The array, and the labels of an `.npz` file if it holds any."""
+    if isinstance(data, (str, os.PathLike)):
+        path = Path(data)
+        try:
+            content = np.load(path, allow_pickle=False)
+            if isinstance(content, Mapping):
+                with content:
+                    return _from_npz({k: content[k] for k in content}, path)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} is not a readable .npy or .npz file: {error}") from error
+        return content, None
+    if torch.is_tensor(data):
+        return data.detach().cpu().numpy(), None
+    return np.asarray(data), None
+
+
+def _from_npz(arrays: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    labels = next((arrays.pop(k) for k in ("y", "labels") if k in arrays), None)
+    named = next((arrays[k] for k in ("x", "data", "images") if k in arrays), None)
+    if named is None and len(arrays) != 1:
+        raise ValueError(f"expected one array or one named x, data or images, got {sorted(arrays)}")
+    return named if named is not None else next(iter(arrays.values())), labels
+
+
+def _as_float(x: np.ndarray) -> Tensor:
+    if x.ndim not in (2, 3, 4) or 0 in x.shape:
+        raise ValueError(
+            f"expected a table (N, columns) or images (N, H, W) or (N, C, H, W), got shape {x.shape}"
+        )
+    if x.dtype.kind not in "fiub" or (x.ndim > 2 and x.dtype.kind in "ib"):
+        raise ValueError(
+            f"expected {'numbers' if x.ndim == 2 else 'bytes or floating-point numbers'}, "
+            f"got {x.dtype}"
+        )
+    if x.ndim == 3:
+        x = x[:, None]
+    if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+        x = np.moveaxis(x, -1, 1)
+    if x.ndim == 4 and x.dtype.kind == "u":
+        if x.dtype != np.uint8:
+            raise ValueError(f"expected bytes or floating-point numbers, got {x.dtype}")
+        x = x.astype(np.float32) / 255
+    bad = int((~np.isfinite(x)).sum())
+    if bad:
+        raise ValueError(f"expected finite numbers, got {bad} NaN or infinite values")
+    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+
+
+def _as_labels(labels: np.ndarray | None, n: int) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Integers, and the words that they stand for if they were words."""
+    if labels is None:
+        return None, ()
+    labels = labels.squeeze()
+    if labels.shape != (n,):
+        raise ValueError(f"expected {n} labels, one for each datum, got shape {labels.shape}")
+    if labels.dtype.kind in "US":
+        classes, index = np.unique(labels, return_inverse=True)
+        return torch.from_numpy(index), tuple(str(c) for c in classes)
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"expected integers or words as labels, got {labels.dtype}")
+    return torch.from_numpy(labels.astype(np.int64)), ()
+
+
+def _split(
+    x: Tensor,
+    y: Tensor | None,
+    validation: float,
+    test: float,
+    seed: int,
+    name: str,
+    classes: tuple[str, ...] = (),
+) -> Dataset:
+    for part, share in {"validation": validation, "test": test}.items():
+        if not 0 < share < 1:
+            raise ValueError(f"{part}: expected a share between 0 and 1, got {share}")
+    if len(x) < 3:
+        raise ValueError(f"expected at least 3 data to split in three parts, got {len(x)}")
+
+    def cut(index: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+        size = min(math.ceil(share * len(index)), len(index) - 1)
+        kept = None if y is None else y[index].numpy()
+        if kept is not None:
+            counts = np.unique(kept, return_counts=True)[1]
+            if counts.min() < 2 or min(size, len(index) - size) < len(counts):
+                kept = None
+        return train_test_split(index, test_size=size, stratify=kept, random_state=seed)
+
+    rest, held_out = cut(np.arange(len(x)), test)
+    train, middle = cut(rest, validation)
+    parts = (train, middle, held_out)
+    labels = (None,) * 3 if y is None else tuple(y[p] for p in parts)
+    return Dataset(*(x[p] for p in parts), *labels, name=name, classes=classes)

@@ -6,6 +6,7 @@ input was fine and the computation failed.
 
 __all__ = [
     "ConcentrationWarning",
+    "NonFiniteDensityError",
     "NonFiniteLossError",
     "NotPositiveDefiniteError",
     "PyrogeoWarning",
@@ -37,6 +38,10 @@ def _non_finite_loss_error(message: str, epoch: int, batch: int) -> NonFiniteLos
     error = NonFiniteLossError(float("nan"), epoch, batch)
     error.args = (message,)
     return error
+
+
+class NonFiniteDensityError(ArithmeticError):
+    """A log-density became NaN or infinite where it cannot be passed over."""
 
 
 class NotPositiveDefiniteError(ArithmeticError):

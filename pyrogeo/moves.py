@@ -1,7 +1,8 @@
 """Moves that leave a density invariant, on many points at once. Torch only.
 
 A density is given by `value_and_grad`: from points `(C, d)` to log-density `(C,)` and gradient
-`(C, d)`. Positions move in units of `scale`, momenta are standard normal.
+`(C, d)`. Momenta are standard normal, and positions move in units of `scale`: a number, a vector `(d,)`
+of standard deviations, or a matrix `(d, d)` whose square L Lᵀ is a covariance.
 """
 
 from collections.abc import Callable
@@ -37,13 +38,15 @@ def leapfrog(
         the last state and its momentum.
     """
     z, _, gradient = state
-    reach = step_size * scale
+    full = torch.is_tensor(scale) and scale.dim() == 2
     value = state.value
-    momentum = momentum + 0.5 * reach * gradient
-    for step in range(1, num_steps + 1):
-        z = z + reach * momentum
-        value, gradient = value_and_grad(z)
-        momentum = momentum + (0.5 if step == num_steps else 1.0) * reach * gradient
+    for step in range(num_steps + 1):
+        half = 0.5 if step in (0, num_steps) else 1.0
+        pull = gradient @ scale if full else gradient * scale
+        momentum = momentum + half * step_size * pull
+        if step < num_steps:
+            z = z + step_size * (momentum @ scale.T if full else momentum * scale)
+            value, gradient = value_and_grad(z)
     return State(z, value, gradient), momentum
 
 

@@ -9,13 +9,14 @@ import pyrogeo
 
 ROOMS = [
     {"errors"},
-    {"_random"},
+    {"_random", "_files"},
     {"datasets"},
     {"moves"},
     {"vae", "geometry"},
     {"distributions"},
     {"sampling"},
-    {"plots"},
+    {"plots", "run"},
+    {"figures"},
     {"demo"},
     {"cli"},
 ]

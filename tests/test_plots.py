@@ -7,8 +7,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import pyrogeo as pg
 from pyrogeo import plots
 from pyrogeo.sampling.draws import to_arviz
+from tests.conftest import small_vae
 from tests.geometry.metrics import HalfPlane, diagonal
 
 
@@ -94,3 +96,38 @@ def test_chains():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_spectrum_history_and_reconstructions():
+    metric = diagonal(12, 3)
+    ax = plots.spectrum(metric, some_draws(d=3))
+    eigenvalues = torch.linalg.eigvalsh(
+        metric(torch.from_numpy(some_draws(d=3).posterior["z"].to_numpy().reshape(-1, 3)))
+    )
+    median = ax.lines[0].get_ydata()
+    np.testing.assert_allclose(median, eigenvalues.flip(-1).median(0).values, rtol=0.05)
+    vae = small_vae()
+    history = pg.fit(
+        vae, torch.rand(50, 1, 8, 8), torch.rand(9, 1, 8, 8), epochs=3, seed=0, progress=False
+    )
+    ax = plots.history(history)
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), history.table["validation_loss"])
+    assert f"kept: {history.best_epoch}" in ax.get_legend_handles_labels()[1]
+    ax = plots.reconstructions(vae, torch.rand(20, 1, 8, 8))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["data", "reconstruction"]
+    table = small_vae(event=(5,))
+    assert (
+        "of the variance explained" in plots.reconstructions(table, torch.rand(20, 5)).get_title()
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_very_few_points(n):
+    plots.latent_space(diagonal(n, 5, bandwidth=1.0), torch.randn(n, 5))
+
+
+def test_more_bad_input():
+    with pytest.raises(ValueError, match="different dimensions"):
+        plots.latent_space(diagonal(5, 2), torch.randn(5, 3))
+    with pytest.raises(ValueError, match="columns"):
+        plots.images(torch.zeros(2, 1, 4, 4), columns=0)

@@ -17,8 +17,8 @@ class GeometricMixture(TorchDistribution):
     """Equal weights on N(cᵢ, (ρ²/d) Σᵢ): normalised, and sampled exactly.
 
     Near an isolated centroid G(z) ≈ Σᵢ⁻¹ ωᵢ(z), so √det G ∝ ωᵢ^{d/2}, a Gaussian of covariance
-    (ρ²/d) Σᵢ, and of mass (2πρ²/d)^{d/2} whatever Σᵢ. Where the ωᵢ overlap, the Riemannian uniform
-    puts more mass on the crowd than this mixture does.
+    (ρ²/d) Σᵢ, and of mass (2πρ²/d)^{d/2} whatever Σᵢ. Where the ωᵢ overlap and d > 2, the Riemannian
+    uniform puts more mass on the crowd than this mixture does: (Σ ωᵢ)^{d/2} against Σ ωᵢ^{d/2}.
 
     Args:
         metric: a `CentroidMetric`; its λ and τ play no part.
@@ -41,15 +41,20 @@ class GeometricMixture(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return self._log_components(value).logsumexp(-1)
+        flat = value.reshape(-1, self.metric.dimension)
+        total = self.metric.in_blocks(lambda z: self._log_components(z).logsumexp(-1), flat)
+        return total.reshape(value.shape[:-1])
 
     def log_prob_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The log-density and its gradient in closed form, for points `(B, d)`."""
+        both = self.metric.in_blocks(self._value_and_grad, z)
+        return both[:, 0], both[:, 1:]
+
+    def _value_and_grad(self, z: Tensor) -> Tensor:
         components = self._log_components(z)
-        value = components.logsumexp(-1)
-        responsibilities = (components - value[:, None]).exp()
-        pull = self.metric.weighted_displacements(responsibilities, z)
-        return value, -self._inverse_width * pull
+        value = components.logsumexp(-1, keepdim=True)
+        pull = self.metric.weighted_displacements((components - value).exp(), z)
+        return torch.cat([value, -self._inverse_width * pull], 1)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         metric, shape = self.metric, self._extended_shape(torch.Size(sample_shape))

@@ -28,7 +28,7 @@ class Potential:
     def __call__(self, params: dict[str, Tensor]) -> Tensor:
         z = params["z"]
         if torch.is_grad_enabled() and z.requires_grad:
-            return _ClosedForm.apply(z, self.metric)
+            return _ClosedForm.apply(z, self.metric)[0]
         return -self.metric.log_volume_element(z)
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,14 +38,23 @@ class Potential:
 
 
 class _ClosedForm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, z: Tensor, metric: Metric) -> Tensor:
-        value, gradient = metric.log_volume_element_and_grad(z)
-        ctx.save_for_backward(gradient)
-        return -value
+    """The value with its closed-form gradient; a second derivative goes through the metric's graph."""
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return -upstream[..., None] * gradient, None
+    def forward(z: Tensor, metric: Metric) -> tuple[Tensor, Tensor]:
+        value, gradient = metric.log_volume_element_and_grad(z)
+        return -value, -gradient
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, Metric], output: tuple[Tensor, Tensor]) -> None:
+        z, ctx.metric = inputs
+        ctx.save_for_backward(z, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        z, gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True
+            value = -ctx.metric.log_volume_element(z).sum()
+            (gradient,) = torch.autograd.grad(value, z, create_graph=True)
+        return upstream[..., None] * gradient, None

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from pyrogeo.distributions.mixture import GeometricMixture
-from pyrogeo.geometry import CentroidMetric
+from pyrogeo.errors import NonFiniteDensityError
+from pyrogeo.geometry import CentroidMetric, DiagonalCentroidMetric
 from pyrogeo.moves import State, hmc, metropolis
 
 __all__ = ["Population", "anneal"]
@@ -27,6 +28,7 @@ __all__ = ["Population", "anneal"]
 _ESS = 0.5  # of the population, after each step in temperature
 _LEAPFROGS = 8
 _SWEEPS = (1, 3)  # of moves after each resampling, and after the last
+_MOST_SWEEPS = 12  # while the step size is too large for this temperature
 _TARGET_ACCEPTANCE = 0.8
 _VACUUM_WEIGHT = (0.015, 0.985)  # bounds of the vacuum's share of p₀
 
@@ -60,6 +62,8 @@ def anneal(metric: CentroidMetric, n: int) -> Population:
     temperatures, ess, acceptance = [], [], []
     while beta < 1:
         ratio = metric.log_volume_element(z) - start.log_prob_and_grad(z)[0]
+        if not (ratio < torch.inf).all():
+            raise NonFiniteDensityError(f"½ log det G is not finite at some draws of {metric}")
         delta, share = _next_step(ratio, 1 - beta)
         beta = min(1.0, beta + delta) if delta < 1 - beta else 1.0
         weights = delta * ratio
@@ -78,7 +82,8 @@ class _Start:
         self.vacuum_precision = metric.decay * self.d
         low, high = _VACUUM_WEIGHT
         odds = metric.log_vacuum_volume - metric.log_mixture_volume
-        self.weight = 0.0 if odds == -math.inf else min(max(1 / (1 + math.exp(-odds)), low), high)
+        share = 1 / (1 + math.exp(-min(max(odds, -50.0), 50.0)))
+        self.weight = 0.0 if odds == -math.inf else min(max(share, low), high)
 
     def sample(self, n: int) -> Tensor:
         z = self.mixture.sample((n,))
@@ -100,11 +105,12 @@ class _Start:
 
 
 def _typical_scale(metric: CentroidMetric) -> Tensor:
-    """Standard deviation of a mode in each coordinate, the geometric mean over the centroids."""
-    variances = getattr(metric, "variances", None)
-    if variances is None:
-        variances = metric.covariances.diagonal(dim1=-2, dim2=-1)
-    return (0.5 * variances.log().mean(0)).exp() * metric.bandwidth / math.sqrt(metric.dimension)
+    """A mode's standard deviations, their geometric mean over the centroids, as a vector; or for full
+    covariances the Cholesky factor of their mean, as a matrix."""
+    width = metric.bandwidth / math.sqrt(metric.dimension)
+    if isinstance(metric, DiagonalCentroidMetric):
+        return width * (0.5 * metric.variances.log().mean(0)).exp()
+    return width * torch.linalg.cholesky(metric.covariances.mean(0))
 
 
 def _next_step(ratio: Tensor, longest: float) -> tuple[float, float]:
@@ -147,7 +153,7 @@ def _move(metric, start: _Start, z: Tensor, beta: float, step_size: float, scale
 
     state = State(z, *value_and_grad(z))
     rates = []
-    for _ in range(_SWEEPS[beta == 1]):
+    while len(rates) < _SWEEPS[beta == 1] or (rates[-1] < 0.5 and len(rates) < _MOST_SWEEPS):
         state = _jump(start, state, value_and_grad)
         jitter = 0.8 + 0.4 * torch.rand_like(state.value)[:, None]
         state, probability = hmc(value_and_grad, state, step_size * jitter, _LEAPFROGS, scale)

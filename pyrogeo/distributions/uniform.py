@@ -9,6 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.distributions.potential import Potential
 from pyrogeo.distributions.smc import anneal
 from pyrogeo.errors import VacuumWarning
@@ -54,16 +55,20 @@ class RiemannianUniform(TorchDistribution):
         if not isinstance(metric, Metric):
             raise ValueError(f"expected a Metric, got {type(metric)}")
         d = getattr(metric, "dimension", dimension)
-        if d is None:
-            raise ValueError(f"{type(metric).__name__} has no dimension; pass dimension=...")
+        if not isinstance(d, int) or d < 1 or dimension not in (None, d):
+            raise ValueError(
+                f"expected the dimension of {type(metric).__name__}, "
+                f"{getattr(metric, 'dimension', 'a positive integer')}; pass dimension=..., got "
+                f"{dimension!r}"
+            )
         if isinstance(metric, CentroidMetric) and metric.log_vacuum_volume == math.inf:
             raise ValueError(
                 "with decay τ = 0 and regularization λ > 0 the manifold has infinite volume and no "
                 "uniform distribution; use decay=None, or τ > 0"
             )
         self.metric = metric
-        self._pool: Tensor | None = None
-        self._log_volumes: Tensor | None = None
+        self._cache: dict[str, Tensor] = {}
+        self._cached_for: tuple | None = None
         super().__init__(event_shape=(d,), validate_args=validate_args)
         self._warn_of_vacuum()
 
@@ -84,7 +89,7 @@ class RiemannianUniform(TorchDistribution):
 
     @property
     def log_volume(self) -> float:
-        """log ∫ √det G dz: the logarithm of the mean of eight islands' unbiased estimates."""
+        """log ∫ √det G dz: the logarithm of the mean of eight independent islands' estimates."""
         volumes = self._island_log_volumes()
         return (volumes.logsumexp(0) - math.log(_ISLANDS)).item()
 
@@ -109,9 +114,10 @@ class RiemannianUniform(TorchDistribution):
         n = shape[:-1].numel()
         if n >= _SMALLEST_POPULATION:
             return anneal(self._mixture_metric(), n).particles.reshape(shape)
-        if self._pool is None or len(self._pool) < n:
-            self._pool = anneal(self._mixture_metric(), _SMALLEST_POPULATION).particles
-        draws, self._pool = self._pool[:n], self._pool[n:]
+        cache = self._current_cache()
+        if len(cache.get("pool", ())) < n:
+            cache["pool"] = anneal(self._mixture_metric(), _SMALLEST_POPULATION).particles
+        draws, cache["pool"] = cache["pool"][:n], cache["pool"][n:]
         return draws.reshape(shape)
 
     def initial(self, n: int) -> Tensor:
@@ -121,6 +127,8 @@ class RiemannianUniform(TorchDistribution):
                 f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
             )
         starts = torch.unique(self.metric.centroids, dim=0)
+        if n < 1:
+            raise ValueError(f"expected a positive number of starts, got {n}")
         if n > len(starts):
             raise ValueError(
                 f"{n} chains need {n} different starts, the metric has {len(starts)} different "
@@ -129,11 +137,20 @@ class RiemannianUniform(TorchDistribution):
         return starts[torch.randperm(len(starts), device=starts.device)[:n]]
 
     def _island_log_volumes(self) -> Tensor:
-        if self._log_volumes is None:
+        cache = self._current_cache()
+        if "log_volumes" not in cache:
             metric = self._mixture_metric()
             runs = [anneal(metric, _SMALLEST_POPULATION).log_volume for _ in range(_ISLANDS)]
-            self._log_volumes = torch.tensor(runs, dtype=torch.float64)
-        return self._log_volumes
+            cache["log_volumes"] = torch.tensor(runs, dtype=torch.float64)
+        return cache["log_volumes"]
+
+    def _current_cache(self) -> dict[str, Tensor]:
+        """Populations and volumes, forgotten when the metric was moved, cast or loaded anew."""
+        tensors = self.metric.state_dict().values()
+        state = tuple((t.data_ptr(), t._version, t.dtype, t.device) for t in tensors)
+        if state != self._cached_for:
+            self._cache, self._cached_for = {}, state
+        return self._cache
 
     def _mixture_metric(self) -> CentroidMetric:
         if isinstance(self.metric, CentroidMetric):
@@ -149,14 +166,16 @@ class RiemannianUniform(TorchDistribution):
             return
         odds = metric.log_vacuum_volume - metric.log_mixture_volume
         # For d ≥ 2 the volume is at least V + W (Minkowski), so most metrics need no estimate.
-        if odds < math.log(_VACUUM_LIMIT / (1 - _VACUUM_LIMIT)):
+        if odds == -math.inf or (
+            metric.dimension > 1 and odds < math.log(_VACUUM_LIMIT / (1 - _VACUUM_LIMIT))
+        ):
             return
-        with torch.random.fork_rng():
+        with forked(derived_seed(fresh_seed(None), 1)):  # not the stream that draws will come from
             share = self.vacuum_share
         if share > _VACUUM_LIMIT:
             warnings.warn(
                 f"the vacuum, the λ term far from all centroids, holds {share:.1%} of the volume; "
-                "decay=None leaves it at most 1%",
+                "decay=None, or a larger τ, makes it less",
                 VacuumWarning,
                 stacklevel=3,
             )

@@ -1,29 +1,42 @@
 """What may become a metric: moments of a posterior, checked at the door."""
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
 
+from pyrogeo.errors import PyrogeoWarning
+
 __all__ = ["check_like", "check_points", "check_positive_definite", "posterior_moments"]
 
 
-def posterior_moments(posterior: Distribution) -> tuple[Tensor, Tensor, bool]:
+def posterior_moments(
+    posterior: Distribution, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor, bool]:
     """Means, variances or covariances, and whether they are full.
+
+    They are squared in `dtype`, by default the posterior's, as small ones lose digits in float32.
 
     Raises:
         ValueError: for a distribution that has none.
     """
-    if isinstance(posterior, (MultivariateNormal, LowRankMultivariateNormal)):
-        return posterior.mean, posterior.covariance_matrix, True
+    if isinstance(posterior, MultivariateNormal):
+        factor = posterior.scale_tril.to(dtype)
+        return posterior.mean.to(dtype), factor @ factor.mT, True
+    if isinstance(posterior, LowRankMultivariateNormal):
+        factor, diagonal = posterior.cov_factor.to(dtype), posterior.cov_diag.to(dtype)
+        covariance = factor @ factor.mT + torch.diag_embed(diagonal)
+        return posterior.mean.to(dtype), covariance, True
     if isinstance(posterior, Normal):
         _check_same(posterior.loc, posterior.scale)
-        return posterior.loc, posterior.scale**2, False
+        return posterior.loc.to(dtype), posterior.scale.to(dtype) ** 2, False
     if isinstance(posterior, Independent) and len(posterior.event_shape) == 1:
         base = posterior.base_dist
         if isinstance(base, Normal):
-            return posterior_moments(base)
-        return posterior.mean, posterior.variance, False
+            return posterior_moments(base, dtype)
+        return posterior.mean.to(dtype), posterior.variance.to(dtype), False
     raise ValueError(
         "expected a posterior with means and covariances: Normal, Independent, MultivariateNormal "
         f"or LowRankMultivariateNormal, got {type(posterior)}"
@@ -72,4 +85,13 @@ def check_positive_definite(covariances: Tensor) -> None:
         raise ValueError(
             f"covariances must be symmetric positive definite, got {int(bad.sum())} that are not, "
             f"the first at index {int(bad.nonzero()[0])}"
+        )
+    eigenvalues = torch.linalg.eigvalsh(covariances)
+    lost = torch.finfo(covariances.dtype).eps * (eigenvalues[:, -1] / eigenvalues[:, 0]).max()
+    if not 0 <= lost < 1e-3:
+        warnings.warn(
+            f"covariances are so ill-conditioned that their inverses in {covariances.dtype} have "
+            f"relative errors of {lost.item():.1g}",
+            PyrogeoWarning,
+            stacklevel=3,
         )

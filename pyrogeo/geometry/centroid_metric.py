@@ -4,12 +4,14 @@ G(z) = Σᵢ Σᵢ⁻¹ ωᵢ(z) + λ e^{−τ‖z‖²} I,   ωᵢ(z) = exp(−
 
 Everything is computed relative to the largest of log ωᵢ(z) and log λ − τ‖z‖², point by point, so
 that nothing under- or overflows however far z lies from the data. Distances come from matrix
-products with z and cᵢ taken from the centroids' mean. The rounding error of a squared distance is
-then at most about `4 ε Σₑ sᵢₑ (|zₑ| + |cᵢₑ|)²` with sᵢ the precisions and ε the machine epsilon: with
-float32, centroids 3 units from their mean and σ = 0.03 some hundredths, with float64 nothing.
+products with z and cᵢ taken from the centroids' mean. For diagonal covariances the rounding error of a
+squared distance is then at most about `4 ε Σₑ sᵢₑ (|zₑ| + |cᵢₑ|)²` with sᵢ the precisions and ε the
+machine epsilon: with float32, centroids 3 units from their mean and σ = 0.03 some hundredths, with
+float64 nothing. For full covariances it also grows with their condition number; very large ones warn.
 """
 
 import math
+import os
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyrogeo._files import read_tensors, write_tensors
 from pyrogeo.geometry import centroids as medoids
 from pyrogeo.geometry._checks import check_points, posterior_moments
 from pyrogeo.geometry.metric import Metric
@@ -24,6 +27,7 @@ from pyrogeo.geometry.metric import Metric
 __all__ = ["CentroidMetric"]
 
 VACUUM_FRACTION = 0.01  # what decay=None leaves to the λ term, at most
+_KIND = "a centroid metric"
 _BUDGET = 2**24  # numbers in a (points × centroids) block: 128 MiB in float64
 
 
@@ -32,7 +36,7 @@ class CentroidMetric(Metric):
 
     Attributes:
         centroids: cᵢ, shape `(K, d)`.
-        bandwidth: ρ, in the units of the latent space times those of a standardised distance.
+        bandwidth: ρ, which a distance measured in posterior standard deviations is compared with.
         regularization: λ.
         decay: τ.
     """
@@ -115,16 +119,29 @@ class CentroidMetric(Metric):
         >>> CentroidMetric.from_posterior(posterior, n_centroids=25)
         DiagonalCentroidMetric(K=25, d=2, bandwidth=1, regularization=0.01, decay=0.04)
         """
-        loc, spread, is_full = posterior_moments(posterior)
+        loc, spread, is_full = posterior_moments(posterior, dtype)
         check_points("posterior means", loc)
         points = loc.detach().cpu().double().numpy()
         index = medoids.select(points, n_centroids, estimator, init, seed)
         index = torch.as_tensor(index, device=loc.device)
-        from pyrogeo.geometry.diagonal import DiagonalCentroidMetric  # they import this class
-        from pyrogeo.geometry.full import FullCentroidMetric
+        kind = _kinds()[is_full]
+        return kind(loc[index], spread[index], bandwidth, regularization, decay)
 
-        kind = FullCentroidMetric if is_full else DiagonalCentroidMetric
-        return kind(loc[index].to(dtype), spread[index].to(dtype), bandwidth, regularization, decay)
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the metric to a safetensors file, replacing it if it exists."""
+        write_tensors(path, self.state_dict(), _KIND, name=type(self).__name__)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "CentroidMetric":
+        """The metric that `save` wrote, diagonal or full.
+
+        Raises:
+            ValueError: for a file that is missing, truncated, foreign or of a newer format.
+        """
+        tensors, words = read_tensors(path, _KIND)
+        kind = {kind.__name__: kind for kind in _kinds()}[words["name"]]
+        numbers = {k: tensors.pop(k).item() for k in ("bandwidth", "regularization", "decay")}
+        return kind(**tensors, **numbers)
 
     @property
     def n_centroids(self) -> int:
@@ -179,16 +196,17 @@ class CentroidMetric(Metric):
         # Autograd keeps every block anyway, so cutting it up would only cost time.
         if torch.is_grad_enabled() and z.requires_grad:
             return self._log_volume(flat).reshape(z.shape[:-1])
-        return self._in_blocks(self._log_volume, flat).reshape(z.shape[:-1])
+        return self.in_blocks(self._log_volume, flat).reshape(z.shape[:-1])
 
     def log_volume_element_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         z = self._checked(z.detach())
         with torch.no_grad():
             flat = z.reshape(-1, self.dimension)
-            both = self._in_blocks(lambda block: torch.cat(self._volume_and_grad(block), 1), flat)
+            both = self.in_blocks(lambda block: torch.cat(self._volume_and_grad(block), 1), flat)
         return both[:, 0].reshape(z.shape[:-1]), both[:, 1:].reshape(z.shape)
 
-    def _in_blocks(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    def in_blocks(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+        """Applies a function of points to at most some 2²⁴ / K of them at a time."""
         rows = max(1, _BUDGET // max(self.n_centroids, self.dimension**2))
         if len(z) <= rows:
             return function(z)
@@ -234,8 +252,16 @@ class CentroidMetric(Metric):
         """Closed forms, of shapes (B, 1) and (B, d)."""
 
 
+def _kinds() -> tuple[type[CentroidMetric], type[CentroidMetric]]:
+    """The diagonal and the full class, which import this module."""
+    from pyrogeo.geometry.diagonal import DiagonalCentroidMetric
+    from pyrogeo.geometry.full import FullCentroidMetric
+
+    return DiagonalCentroidMetric, FullCentroidMetric
+
+
 def _log_mixture_volume(k: int, d: int, rho: float) -> float:
-    return math.log(k) + d / 2 * math.log(2 * math.pi * rho**2 / d)
+    return math.log(k) + d / 2 * (math.log(2 * math.pi / d) + 2 * math.log(rho))
 
 
 def _proper_decay(k: int, d: int, rho: float, lam: float) -> float:
@@ -243,4 +269,9 @@ def _proper_decay(k: int, d: int, rho: float, lam: float) -> float:
     if lam == 0:
         return 0.0
     log_volume = math.log(VACUUM_FRACTION) + _log_mixture_volume(k, d, rho)
-    return math.exp(math.log(2 * math.pi * lam / d) - 2 / d * log_volume)
+    if d == 1:  # the volume may be less than V then, but by Cauchy and Schwarz at least V/√K
+        log_volume -= 0.5 * math.log(k)
+    log_decay = math.log(2 * math.pi * lam / d) - 2 / d * log_volume
+    if abs(log_decay) > 700:
+        raise ValueError(f"bandwidth ρ = {rho} leaves no decay τ that fits; pass decay=...")
+    return math.exp(log_decay)

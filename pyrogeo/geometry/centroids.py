@@ -9,14 +9,18 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import pairwise_distances, pairwise_distances_argmin, pairwise_distances_chunked
+from sklearn.metrics import (
+    pairwise_distances,
+    pairwise_distances_argmin,
+    pairwise_distances_chunked,
+)
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 __all__ = ["KMedoids", "MedoidEstimator", "default_bandwidth", "select"]
 
-_MEBIBYTES = 256
+_MEBIBYTES = 128
 INITS = ("k-medoids++", "heuristic", "build", "random")
 
 
@@ -29,7 +33,7 @@ class MedoidEstimator(Protocol):
 
 
 class KMedoids(ClusterMixin, BaseEstimator):
-    """Alternating k-medoids that holds 256 MiB of distances at a time, whatever the number of points.
+    """Alternating k-medoids that never holds an n×n matrix: under 1 GiB whatever the number of points.
 
     Minimises Σᵢ min_k ‖xᵢ − m_k‖₂ over medoids m_k among the points: assign each point to its
     nearest medoid, then make the member of least total distance the medoid of its cluster.
@@ -182,7 +186,9 @@ def select(
         return _fitted_indices(estimator, points)
     if n_centroids is None:
         return np.arange(n)
-    if not isinstance(n_centroids, (int, np.integer)) or not 1 <= n_centroids <= n:
+    if isinstance(n_centroids, bool) or not isinstance(n_centroids, (int, np.integer)):
+        raise ValueError(f"n_centroids must be an integer or None, got {n_centroids!r}")
+    if not 1 <= n_centroids <= n:
         raise ValueError(
             f"expected 1 to {n} centroids, as many as there are points, got {n_centroids}"
         )
@@ -190,6 +196,8 @@ def select(
 
 
 def _fitted_indices(estimator: MedoidEstimator, points: np.ndarray) -> np.ndarray:
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        raise ValueError(f"estimator: expected an instance with fit(X), got {estimator!r}")
     estimator.fit(points)
     indices = getattr(estimator, "medoid_indices_", None)
     if indices is None:
@@ -213,7 +221,10 @@ def default_bandwidth(centroids: np.ndarray) -> float:
     """
     if len(centroids) < 2:
         raise ValueError("one centroid has no nearest neighbour to take ρ from; pass bandwidth=...")
-    rho = NearestNeighbors(n_neighbors=1).fit(centroids).kneighbors()[0].max()
+    nearest = NearestNeighbors(n_neighbors=1).fit(centroids).kneighbors(return_distance=False)[:, 0]
+    rho = np.linalg.norm(
+        centroids - centroids[nearest], axis=1
+    ).max()  # its own distances may cancel
     if not rho > 0:
         raise ValueError(
             "every centroid has a duplicate, which makes the default bandwidth ρ zero; pass "

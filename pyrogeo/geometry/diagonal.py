@@ -33,8 +33,11 @@ class DiagonalCentroidMetric(CentroidMetric):
     ):
         super().__init__(centroids, bandwidth, regularization, decay)
         check_like(centroids, "variances", variances, tuple(centroids.shape))
-        if not (variances > 0).all():
-            raise ValueError(f"variances must be positive, got {variances.min().item()}")
+        if not (variances > 0).all() or not torch.isfinite(1 / variances).all():
+            raise ValueError(
+                f"variances must be positive, with finite inverses in {variances.dtype}, got "
+                f"{variances.min().item()}"
+            )
         self.register_buffer("variances", variances.detach().clone())
         self._derive()
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.geometry._checks import check_like, check_positive_definite
 from pyrogeo.geometry.centroid_metric import CentroidMetric
 
@@ -87,11 +88,16 @@ class FullCentroidMetric(CentroidMetric):
 
     def _log_volume(self, z: Tensor) -> Tensor:
         g, _, _, shift = self._shifted(z)
-        return _log_diagonal(torch.linalg.cholesky(g)) + 0.5 * self.dimension * shift.squeeze(-1)
+        factor, info = torch.linalg.cholesky_ex(g)
+        if info.any():
+            where = z.detach()[info > 0][0].tolist()
+            raise NotPositiveDefiniteError(f"the metric is not positive definite at z = {where}")
+        return _log_diagonal(factor) + 0.5 * self.dimension * shift.squeeze(-1)
 
     def _volume_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         g, omega, vacuum, shift = self._shifted(z)
-        factor = torch.linalg.cholesky(g)
+        factor, info = torch.linalg.cholesky_ex(g)
+        factor = factor.where((info == 0)[:, None, None], torch.nan)  # a sampler refuses NaN
         value = _log_diagonal(factor)[:, None] + 0.5 * self.dimension * shift
         inverse = torch.cholesky_inverse(factor)
         nu = omega * (inverse.flatten(1) @ self._precisions.T)

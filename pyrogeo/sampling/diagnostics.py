@@ -31,6 +31,7 @@ ESS = 400
 E_BFMI = 0.3
 ALPHA = 1e-4  # of calling agreeing chains in disagreement, over all quantities together
 _MIN_DRAWS = 4
+_MIN_ESS = 10  # of a typical chain, for its mean to be compared with another's
 
 
 @dataclass(frozen=True)
@@ -120,16 +121,19 @@ def series(draws: Any) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
 def _quantities(posterior: dict, sample_stats: dict) -> Iterator[tuple[str, np.ndarray]]:
     """Scalar series `(chain, draw)` by name: each coordinate, then the log-density."""
     for name, values in posterior.items():
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"{name}: expected real numbers, got {values.dtype}")
+        values = values.astype(float)
         if values.ndim == 2:
             yield name, values
         for index in np.ndindex(values.shape[2:]) if values.ndim > 2 else ():
             yield f"{name}[{', '.join(map(str, index))}]", values[(..., *index)]
-    if "lp" in sample_stats:
-        yield "lp", sample_stats["lp"]
+    if "lp" in sample_stats and "lp" not in posterior and sample_stats["lp"].ndim == 2:
+        yield "lp", sample_stats["lp"].astype(float)
 
 
 def _check(quantities: dict[str, np.ndarray]) -> None:
-    if not quantities or ("lp" in quantities and len(quantities) == 1):
+    if not quantities or list(quantities) == ["lp"]:
         raise ValueError("expected ArviZ data with a posterior group, got none")
     draws = next(iter(quantities.values())).shape[1]
     if draws < _MIN_DRAWS:
@@ -165,8 +169,12 @@ def _number(function: Any, x: np.ndarray) -> float:
 
 
 def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
-    still = np.all([np.ptp(x, axis=1) == 0 for x in quantities.values()], axis=0)
-    if still.any():
+    moved = {name: np.ptp(x, axis=1) > 0 for name, x in quantities.items()}
+    still = ~np.any(list(moved.values()), axis=0)
+    frozen = [n for n, m in moved.items() if not m.any() and np.ptp(quantities[n]) > 0]
+    if frozen and not still.all():
+        yield f"{frozen[0]} is constant within every chain, at different values: the chains disagree."
+    elif still.any():
         yield (
             f"{_chains(still)} never moved: every draw is the same point. Take a smaller step size, "
             "or longer warm-up."
@@ -214,9 +222,12 @@ def _welch(x: np.ndarray) -> float:
         return 1.0
     # One chain's effective sample size is itself uncertain, and too large where the chain is shorter
     # than its memory. The median over the chains stands for all, and a quarter of it is what it is
-    # worth in degrees of freedom: with these, chains of one law pass also when much too short.
+    # worth in degrees of freedom; below ten nothing is said. With these, chains of one law do not
+    # disagree even when much too short.
     ess = np.median([_number(partial(az.ess, method="mean"), chain[None]) for chain in x])
-    chains, freedom = len(x), max(ess / 4 - 1, 0.25)
+    if not ess >= _MIN_ESS:
+        return 1.0
+    chains, freedom = len(x), ess / 4 - 1
     weights = ess / x.var(axis=1, ddof=1)
     share = weights / weights.sum()
     spread = (weights * (x.mean(1) - share @ x.mean(1)) ** 2).sum() / (chains - 1)
@@ -289,7 +300,7 @@ def _saturated(draws: Any, sample_stats: dict[str, np.ndarray]) -> Iterator[str]
     if largest is not None and (depth >= largest).any():
         yield (
             f"{(depth >= largest).mean():.0%} of the transitions reached the largest tree depth, "
-            f"{int(largest)}: they stopped before they turned. Raise max_tree_depth, or adapt a "
+            f"{int(largest)}, and may have stopped before they turned. Raise max_tree_depth, or adapt a "
             "full mass matrix."
         )
 

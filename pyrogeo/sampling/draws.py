@@ -4,8 +4,10 @@ Imports NumPy and ArviZ only. ArviZ 0.2x keeps an `InferenceData`, ArviZ 1.x an 
 both have `.posterior` and `.sample_stats`.
 """
 
+import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, o
     warnings.filterwarnings("ignore", "\nArviZ is undergoing", FutureWarning)
     import arviz as az
 
-__all__ = ["group_arrays", "to_arviz"]
+__all__ = ["group_arrays", "read_draws", "to_arviz", "write_draws"]
 
 _ARVIZ_1 = int(az.__version__.split(".")[0]) >= 1
 
@@ -55,13 +57,39 @@ def to_arviz(
     return data
 
 
+def write_draws(path: str | os.PathLike, data: Any) -> None:
+    """Writes ArviZ data to a NetCDF file, whole or not at all."""
+    temporary = Path(path).with_name(f".{Path(path).name}.part")
+    data.to_netcdf(temporary, engine="h5netcdf")
+    os.replace(temporary, path)
+
+
+def read_draws(path: str | os.PathLike) -> Any:
+    """ArviZ data from a NetCDF file, in memory.
+
+    Raises:
+        ValueError: for a file that is missing or not NetCDF.
+    """
+    try:
+        if _ARVIZ_1:
+            import xarray
+
+            with xarray.open_datatree(path, engine="h5netcdf") as tree:
+                return tree.load()
+        with az.rc_context({"data.load": "eager"}):
+            return az.from_netcdf(str(path), engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a whole file of draws: {error}") from error
+
+
 def group_arrays(data: Any, group: str) -> dict[str, np.ndarray]:
     """The variables of a group as arrays of shape `(chain, draw, *event)`; none if it is missing."""
     try:
         dataset = data[group]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, IndexError):
         return {}
     return {
         str(name): dataset[name].transpose("chain", "draw", ...).to_numpy()
         for name in dataset.data_vars
+        if {"chain", "draw"} <= set(dataset[name].dims)
     }

@@ -1,8 +1,8 @@
 """Chains from Pyro's kernels, each with its own seed, and what the kernels do not keep.
 
 Every chain is its own `pyro.infer.MCMC(num_chains=1)`, seeded from (seed, chain) and run on one
-thread, in this process or in workers, so that a seed gives the same draws on any machine with any
-number of cores.
+thread, in this process or in workers, so that a seed gives the same draws whatever the number of
+workers and cores.
 """
 
 import math
@@ -18,11 +18,12 @@ import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
 from pyro.infer import HMC, MCMC, NUTS
+from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrogeo._random import derived_seed, forked, fresh_seed
-from pyrogeo.errors import SamplingWarning
+from pyrogeo.errors import NotPositiveDefiniteError, SamplingWarning
 from pyrogeo.sampling.draws import to_arviz
 
 __all__ = ["sample"]
@@ -71,8 +72,12 @@ def sample(
             few different starts, or parts that cannot be sent to a worker.
     """
     _check_counts(num_samples, num_chains, warmup_steps, num_workers)
+    if not all(hasattr(density, name) for name in ("potential", "log_density", "initial")):
+        raise ValueError(
+            f"expected a density such as RiemannianUniform(metric), got {type(density)}"
+        )
     seed = fresh_seed(seed)
-    with forked(seed):
+    with forked(seed), torch.inference_mode(False):
         starts = _starts(density, num_chains, initial_params)
     max_tree_depth = _checked_kernel(kernel, density.potential)
     chains = [
@@ -154,7 +159,7 @@ def _check_counts(num_samples: int, num_chains: int, warmup_steps: int, num_work
 def _starts(density: Any, num_chains: int, initial_params: Tensor | None) -> Tensor:
     if initial_params is None:
         return density.initial(num_chains)
-    starts = initial_params["z"] if isinstance(initial_params, dict) else initial_params
+    starts = initial_params.get("z") if isinstance(initial_params, dict) else initial_params
     expected = (num_chains, *density.event_shape)
     if not torch.is_tensor(starts) or tuple(starts.shape) != expected:
         got = tuple(starts.shape) if torch.is_tensor(starts) else type(starts)
@@ -169,13 +174,13 @@ def _starts(density: Any, num_chains: int, initial_params: Tensor | None) -> Ten
 
 def _checked_kernel(kernel: KernelFactory, potential: Callable) -> dict[str, int]:
     """Makes one kernel to see that it is one; for a NUTS, its largest tree depth."""
-    if not callable(kernel):
+    if not callable(kernel) or isinstance(kernel, MCMCKernel):
         raise ValueError(
             f"kernel: expected a class or function that is called as kernel(potential_fn=...), such "
             f"as NUTS or partial(HMC, num_steps=10), got {type(kernel)}"
         )
     made = kernel(potential_fn=potential)
-    for name in ("setup", "sample", "cleanup"):
+    for name in ("initial_params", "setup", "sample", "diagnostics", "logging", "cleanup"):
         if not hasattr(made, name):
             raise ValueError(f"kernel: {type(made)} is not a Pyro MCMCKernel, it has no {name}")
     return {"max_tree_depth": made._max_tree_depth} if isinstance(made, NUTS) else {}
@@ -270,8 +275,14 @@ def _run_chain(number: int, chain: _Chain, emit: Callable) -> None:
         hook_fn=hook,
         disable_progbar=True,
         disable_validation=True,
+        transforms={},  # or Pyro looks for a model
     )
-    with _one_thread(), forked(chain.seed, chain.start.device):
+    with (
+        _one_thread(),
+        forked(chain.seed, chain.start.device),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         mcmc.run()
 
 
@@ -283,7 +294,12 @@ class _Counted:
 
     def __call__(self, params: dict[str, Tensor]) -> Tensor:
         self.calls += params["z"].requires_grad
-        return self.potential(params)
+        try:
+            return self.potential(params)
+        except (
+            NotPositiveDefiniteError
+        ):  # a trial step too far out; to a kernel, NaN is a divergence
+            return (params["z"] * math.nan).sum()
 
 
 def _instrument(kernel: Any, counted: _Counted) -> list[float]:

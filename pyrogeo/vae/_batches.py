@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
+
+from pyrogeo.vae.likelihoods import GreyBernoulli
 
 __all__ = ["batched", "joined"]
 
@@ -21,7 +24,8 @@ def batched(x: Tensor, batch_size: int) -> Iterator[Tensor]:
 def joined(parts: list[Distribution]) -> Distribution | None:
     """One distribution from those of consecutive batches, along the first batch dimension.
 
-    None for a distribution that is more than its tensors (a flow with parameters of each datum).
+    None for kinds whose every detail is not known to be in the listed tensors (a flow with parameters of
+    each datum, a class of the user's own).
     """
     first = parts[0]
     if len(parts) == 1:
@@ -29,8 +33,21 @@ def joined(parts: list[Distribution]) -> Distribution | None:
     if isinstance(first, Independent):
         base = joined([part.base_dist for part in parts])
         return None if base is None else type(first)(base, first.reinterpreted_batch_ndims)
-    names = [name for name in first.arg_constraints if name in vars(first)]
-    columns = {name: [getattr(part, name) for part in parts] for name in names}
-    if not names or not all(torch.is_tensor(v) for values in columns.values() for v in values):
+    names = _PARAMETERS.get(type(first))
+    if names is None or getattr(first, "_lims", _LIMS) != _LIMS:
         return None
-    return type(first)(**{name: torch.cat(values) for name, values in columns.items()})
+    return type(first)(
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    )
+
+
+_LIMS = (0.499, 0.501)  # between which a ContinuousBernoulli is expanded, by default
+_PARAMETERS: dict[type, tuple[str, ...]] = {GreyBernoulli: ("logits",)}
+for _library in (dist, torch.distributions):
+    _PARAMETERS |= {
+        _library.Normal: ("loc", "scale"),
+        _library.Laplace: ("loc", "scale"),
+        _library.MultivariateNormal: ("loc", "scale_tril"),
+        _library.Bernoulli: ("logits",),
+        _library.ContinuousBernoulli: ("logits",),
+    }

@@ -1,8 +1,12 @@
 """Data at the door: what came, what was expected, before any long work."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
@@ -41,12 +45,7 @@ def checked_data(vae: VAE, x: Tensor | np.ndarray, what: str = "data") -> Tensor
 
 def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
     event = tuple(x.shape[1:])
-    try:
-        q = vae.embed(x[:1])
-    except RuntimeError as error:
-        raise ValueError(
-            f"{what}: the guide does not take events of shape {event}: {error}"
-        ) from error
+    q = _made("guide", f"{what}: the guide does not take events of shape {event}", vae.embed, x[:1])
     if tuple(q.batch_shape) != (1,):
         raise ValueError(
             f"{what}: the guide does not take events of shape {event}: for one datum it has batch "
@@ -58,7 +57,9 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             f"{tuple(vae.prior().event_shape)}"
         )
     z = q.sample()
-    likelihood = vae.decode(z)
+    likelihood = _made(
+        "likelihood", "the likelihood does not take the guide's points", vae.decode, z
+    )
     if tuple(likelihood.event_shape) != event:
         raise ValueError(
             f"{what}: the likelihood expects events of shape {tuple(likelihood.event_shape)}, "
@@ -70,6 +71,17 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             f"{what}: {type(vae.likelihood).__name__} expects values in {_words(likelihood)}, "
             f"got {x.min():.4g} to {x.max():.4g}"
         )
+
+
+def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribution:
+    """What a part makes of one datum, if that is a Pyro distribution."""
+    try:
+        made = call(argument)
+    except Exception as error:  # a user's network raises what it likes
+        raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
+    if not isinstance(made, TorchDistributionMixin):
+        raise ValueError(f"the {part} must return a Pyro distribution, got {type(made)}")
+    return made
 
 
 def _words(likelihood) -> str:

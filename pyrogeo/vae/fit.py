@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm.auto import tqdm
 
+from pyrogeo._files import read_state, write_state
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.errors import NonFiniteLossError
 from pyrogeo.vae._checks import checked_data
@@ -28,7 +30,7 @@ from pyrogeo.vae.model import VAE
 
 __all__ = ["History", "fit"]
 
-_CHECKPOINT_FORMAT = 1
+_CHECKPOINT = "a checkpoint of pyrogeo.fit"
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,10 @@ def fit(
         NonFiniteLossError: when the loss becomes NaN or infinite; the best weights so far are put
             back first.
     """
-    _check_settings(vae, objective, epochs, batch_size, patience, learning_rate)
+    _check_settings(vae, objective, optimizer, scheduler)
+    _check_numbers(epochs, batch_size, patience, learning_rate)
     if device is not None:
-        vae.to(device)
+        _move(vae, device)
     data = checked_data(vae, data)
     validation = None if validation is None else checked_data(vae, validation, "validation data")
     objective = objective or Trace_ELBO()
@@ -122,7 +125,13 @@ def fit(
     stopped = "finished"
     bar = tqdm(total=epochs, initial=len(state["rows"]), desc="fit", disable=not progress)
     try:
-        with bar, forked(seed, vae.device), pyro.get_param_store().scope():
+        with (
+            bar,
+            forked(seed, vae.device),
+            pyro.get_param_store().scope(),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             for epoch in range(len(state["rows"]) + 1, epochs + 1):
                 if patience is not None and epoch - 1 - state["best_epoch"] >= patience:
                     stopped = "early"
@@ -144,7 +153,7 @@ def fit(
     return History(table, state["best_epoch"], stopped, seed)
 
 
-def _check_settings(vae, objective, epochs, batch_size, patience, learning_rate) -> None:
+def _check_settings(vae: VAE, objective: Any, optimizer: Any, scheduler: Any) -> None:
     if not isinstance(vae, VAE):
         raise ValueError(f"expected a VAE, got {type(vae)}")
     if isinstance(objective, type):
@@ -153,11 +162,28 @@ def _check_settings(vae, objective, epochs, batch_size, patience, learning_rate)
         raise ValueError(f"objective: expected a Pyro ELBO, got {type(objective)}")
     if isinstance(objective, RenyiELBO) and vae.beta != 1:
         raise ValueError(f"an importance-weighted bound has no β: expected beta=1, got {vae.beta}")
+    for name, value in {"optimizer": optimizer, "scheduler": scheduler}.items():
+        if not (callable(value) or (value is None and name == "scheduler")):
+            raise ValueError(f"{name}: expected a class or function that makes one, got {value!r}")
+
+
+def _check_numbers(
+    epochs: int, batch_size: int, patience: int | None, learning_rate: float
+) -> None:
     for name, value in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is None and name == "patience":
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+    if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+
+
+def _move(vae: VAE, device: torch.device | str) -> None:
+    try:
+        vae.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {device!r} cannot be used here: {error}") from error
 
 
 def _epoch(vae, objective, stepper, data, validation, batch_size, seed, epoch) -> dict[str, float]:
@@ -237,30 +263,13 @@ def _writable(path: str | os.PathLike) -> Path:
 
 
 def _write(path: Path | None, state: dict, parts: dict, settings: dict) -> None:
-    if path is None:
-        return
-    content = {
-        "format": _CHECKPOINT_FORMAT,
-        "settings": settings,
-        "state": state,
-        "parts": {name: part.state_dict() for name, part in parts.items()},
-    }
-    temporary = path.with_name(path.name + ".part")
-    torch.save(content, temporary)
-    os.replace(temporary, path)  # a kill in between leaves the previous epoch's file whole
+    if path is not None:
+        states = {name: part.state_dict() for name, part in parts.items()}
+        write_state(path, {"settings": settings, "state": state, "parts": states}, _CHECKPOINT)
 
 
 def _read(path: Path | None) -> dict | None:
-    if path is None or not path.exists():
-        return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["format"] != _CHECKPOINT_FORMAT:
-            raise ValueError(f"format {content['format']}, expected {_CHECKPOINT_FORMAT}")
-        content["settings"]["seed"], content["parts"], content["state"]
-    except Exception as error:  # what a foreign or truncated file raises depends on its bytes
-        raise ValueError(f"checkpoint: {path} is not one that fit can continue: {error}") from error
-    return content
+    return None if path is None or not path.exists() else read_state(path, _CHECKPOINT)
 
 
 def _resume(path: Path | None, saved: dict, parts: dict, settings: dict) -> dict:

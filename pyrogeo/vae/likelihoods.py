@@ -11,7 +11,7 @@ from torch.distributions import constraints
 __all__ = ["Bernoulli", "ContinuousBernoulli", "Normal"]
 
 
-class _GreyBernoulli(dist.Bernoulli):
+class GreyBernoulli(dist.Bernoulli):
     """log p(x) = x log p + (1 − x) log(1 − p) for x in [0, 1], and not only in {0, 1}."""
 
     support = constraints.unit_interval
@@ -34,7 +34,7 @@ class Bernoulli(nn.Module):
         self.network = network
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        return _independent(_GreyBernoulli(logits=self.network(z)), z)
+        return _independent(GreyBernoulli(logits=self.network(z)), z)
 
 
 class ContinuousBernoulli(nn.Module):

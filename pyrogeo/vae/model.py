@@ -6,20 +6,28 @@ Both run unchanged under `pyro.infer.SVI`, `Predictive` and every Pyro ELBO.
 
 import contextlib
 import itertools
+import math
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
+from pyrogeo._files import read_json, read_tensors, replacing, write_json
 from pyrogeo._random import forked
 from pyrogeo.vae._batches import batched, joined
 
 __all__ = ["VAE"]
 
 _numbers = itertools.count(1)
+_WEIGHTS, _WORDS = "weights.safetensors", "vae.json"
+_WEIGHTS_KIND, _WORDS_KIND = "weights of a pyrogeo VAE", "a pyrogeo VAE"
 
 
 class VAE(nn.Module):
@@ -59,6 +67,7 @@ class VAE(nn.Module):
             raise ValueError(f"beta must be finite and not negative, got {beta}")
         self.prior, self.posterior, self.likelihood = prior, guide, likelihood
         self.beta = beta
+        self.statement: dict[str, Any] | None = None
         self._name = f"vae{next(_numbers)}"
 
     def __setstate__(self, state: dict) -> None:
@@ -128,7 +137,7 @@ class VAE(nn.Module):
         Returns:
             the guide's distribution, batch shape `(N,)`, event shape `(d,)`.
         """
-        x = torch.as_tensor(x)
+        x = self._tensor(x)
         with self.evaluating():
             return self._call_batched(self.posterior, x, batch_size)
 
@@ -142,7 +151,7 @@ class VAE(nn.Module):
         Returns:
             the likelihood's distribution, batch shape `(*,)`, event shape that of one datum.
         """
-        z = torch.as_tensor(z)
+        z = self._tensor(z)
         with self.evaluating():
             if z.dim() < 2:
                 return self.likelihood(self._cast(z))
@@ -154,6 +163,17 @@ class VAE(nn.Module):
 
     def _cast(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype)
+
+    @staticmethod
+    def _tensor(x: Any) -> Tensor:
+        """Floating-point numbers; what is white in integers cannot be known."""
+        try:
+            x = torch.as_tensor(x)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"expected a tensor or an array of numbers, got {type(x)}") from error
+        if not x.is_floating_point():
+            raise ValueError(f"expected floating-point numbers, got {x.dtype}")
+        return x
 
     def log_likelihood(
         self,
@@ -168,7 +188,7 @@ class VAE(nn.Module):
         Args:
             x: data of shape `(N, *event)`.
             num_particles: P, for each datum.
-            batch_size: data per pass; particles are passed through in slices of similar size.
+            batch_size: data per pass; of the particles, as many at a time as make about 1,000.
             seed: of the particles; without one, torch's global state is used.
 
         Returns:
@@ -178,7 +198,7 @@ class VAE(nn.Module):
         """
         if num_particles < 1:
             raise ValueError(f"num_particles must be at least 1, got {num_particles}")
-        x = torch.as_tensor(x)
+        x = self._tensor(x)
         with self.evaluating(), forked(seed, self.device):
             values = [
                 self._importance_weighted(self._cast(batch), num_particles)
@@ -189,11 +209,63 @@ class VAE(nn.Module):
     def _importance_weighted(self, x: Tensor, num_particles: int) -> Tensor:
         q, prior = self.posterior(x), self.prior()
         total = x.new_full((len(x),), -torch.inf)
-        for particles in torch.arange(num_particles).split(100):
+        for particles in torch.arange(num_particles).split(max(1, 1000 // len(x))):
             z = q.sample((len(particles),))
-            log_joint = prior.log_prob(z) + self.likelihood(z).log_prob(x)
-            total = torch.logaddexp(total, (log_joint - q.log_prob(z)).logsumexp(0))
-        return total - torch.tensor(num_particles).log()
+            # Folded, as networks with batch norm take one batch dimension only.
+            repeated = x.expand(len(particles), *x.shape).flatten(0, 1)
+            likelihood = self.likelihood(z.flatten(0, 1)).log_prob(repeated).reshape(z.shape[:-1])
+            log_weight = likelihood + prior.log_prob(z) - q.log_prob(z)
+            total = torch.logaddexp(total, log_weight.logsumexp(0))
+        return total - math.log(num_particles)
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes `weights.safetensors` and `vae.json` into a folder, made if it is missing.
+
+        Raises:
+            ValueError: where a VAE is saved already.
+        """
+        folder = Path(folder)
+        if (folder / _WORDS).exists():
+            raise ValueError(f"{folder} holds a VAE already; choose another folder or remove it")
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = {"kind": _WEIGHTS_KIND, "format": "1"}
+        # Parts may share modules, a prior its guide's network say, which save_model knows.
+        replacing(folder / _WEIGHTS, lambda file: save_model(self, str(file), metadata=kind))
+        write_json(folder / _WORDS, {"statement": self.statement, "parts": repr(self)}, _WORDS_KIND)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "VAE":
+        """The VAE of a folder, if it was made by `standard_vae`, whose words can be built again.
+
+        One of other parts is built by its author, and then takes `load_weights`.
+
+        Raises:
+            ValueError: for a folder without a VAE, or with one of other parts.
+        """
+        from pyrogeo.vae.standard import standard_vae  # it imports this class
+
+        words = read_json(Path(folder) / _WORDS, _WORDS_KIND)
+        if not words.get("statement"):
+            raise ValueError(
+                f"{folder} holds a VAE of its author's own parts; build it and call "
+                "vae.load_weights(folder)"
+            )
+        vae = standard_vae(**words["statement"])
+        vae.load_weights(folder)
+        return vae
+
+    def load_weights(self, folder: str | os.PathLike) -> None:
+        """Takes the weights that `save` wrote, into parts of the same shapes.
+
+        Raises:
+            ValueError: for a file that is missing, broken, or of other shapes.
+        """
+        path = Path(folder) / _WEIGHTS
+        read_tensors(path, _WEIGHTS_KIND)
+        try:
+            load_model(self, path)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit this VAE: {error}") from error
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

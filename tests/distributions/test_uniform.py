@@ -245,3 +245,45 @@ def test_improper_and_void_densities():
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_second_derivatives_of_the_potential():
+    density = RiemannianUniform(diagonal(5, 2))
+    z = torch.tensor([0.3, -0.2], dtype=torch.float64)
+    ours = torch.autograd.functional.hessian(lambda z: density.potential({"z": z}), z)
+    expected = torch.autograd.functional.hessian(lambda z: -density.log_density(z), z)
+    torch.testing.assert_close(ours, expected)
+    (gradient,) = torch.func.grad(lambda z: density.potential({"z": z}))(z)[None]
+    torch.testing.assert_close(gradient, density.potential.value_and_grad(z)[1])
+
+
+def test_what_was_cached_is_forgotten_with_the_metric_it_was_of():
+    metric, other = diagonal(5, 2), diagonal(5, 2, spread=3.0)
+    density = RiemannianUniform(metric)
+    before = density.log_volume
+    metric.load_state_dict(other.state_dict())
+    assert density.log_volume == pytest.approx(RiemannianUniform(other).log_volume, abs=0.05)
+    assert density.log_volume != before
+    density.sample((3,))
+    metric.float()
+    assert density.log_prob(density.sample((3,))).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("metric", "d"), [(HalfPlane(), 0), (HalfPlane(), 2.0), (diagonal(5, 2), 3)]
+)
+def test_dimensions_that_are_none(metric, d):
+    with pytest.raises(ValueError, match="expected the dimension of"):
+        RiemannianUniform(metric, d)
+
+
+def test_one_dimension():
+    """Minkowski's inequality turns round: many centroids in one place make the vacuum's share larger."""
+    crowd = pg.geometry.DiagonalCentroidMetric(
+        0.01 * torch.arange(50.0).double()[:, None], torch.ones(50, 1).double(), 1.0, 0.01, 0.05
+    )
+    x = torch.linspace(-60, 60, 200_001).double()[:, None]
+    volume = crowd.log_volume_element(x).logsumexp(0) + math.log(120 / 200_000)
+    with pytest.warns(VacuumWarning):
+        density = RiemannianUniform(crowd)
+    assert density.log_volume == pytest.approx(volume.item(), abs=0.02)

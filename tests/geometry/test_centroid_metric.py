@@ -226,3 +226,40 @@ INDEFINITE[7, 0, 0] = -1.0
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make(CentroidMetric.from_posterior)
+
+
+@pytest.mark.parametrize("make", [diagonal, full])
+def test_a_file_and_back(make, tmp_path):
+    metric = make(7, 3)
+    metric.save(tmp_path / "metric.safetensors")
+    again = CentroidMetric.load(tmp_path / "metric.safetensors")
+    assert type(again) is type(metric)
+    z = torch.randn(4, 3, dtype=torch.float64)
+    assert torch.equal(again(z), metric(z))
+
+
+def test_files_that_are_no_metric(tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "metric.safetensors"
+    with pytest.raises(ValueError, match="does not exist"):
+        CentroidMetric.load(path)
+    diagonal().save(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        CentroidMetric.load(path)
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="holds foreign tensors, expected a centroid metric"):
+        CentroidMetric.load(path)
+    save_file({"x": torch.zeros(1)}, path, metadata={"kind": "a centroid metric", "format": "2"})
+    with pytest.raises(ValueError, match="newer pyrogeo"):
+        CentroidMetric.load(path)
+
+
+def test_more_bad_input():
+    with pytest.raises(ValueError, match="pass decay"):
+        CentroidMetric.from_posterior(Normal(LOC, SCALE), 5, bandwidth=1e-200)
+    with pytest.raises(ValueError, match="n_centroids must be an integer"):
+        CentroidMetric.from_posterior(Normal(LOC, SCALE), True)
+    with pytest.raises(ValueError, match=r"an instance with fit\(X\)"):
+        CentroidMetric.from_posterior(Normal(LOC, SCALE), 5, estimator=dict)

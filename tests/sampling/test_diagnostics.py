@@ -122,3 +122,22 @@ def test_bad_input():
         judged(z)
     with pytest.raises(ValueError, match="with a posterior group"):
         diagnose({})
+
+
+def test_chains_frozen_in_one_variable_disagree():
+    z = np.random.default_rng(0).normal(size=(4, 500))
+    mode = np.repeat(np.arange(4)[:, None], 500, 1)
+    found = diagnose(to_arviz({"mode": mode, "z": z}, {}))
+    assert found.verdict == "disagree"
+    assert found.reasons[0].startswith("mode is constant within every chain")
+
+
+def test_variables_of_other_kinds():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(4, 500))
+    found = diagnose(to_arviz({"z": z, "positive": z > 0, "one": np.ones((4, 500))}, {}))
+    assert found.passed
+    with pytest.raises(ValueError, match="word: expected real numbers"):
+        diagnose(to_arviz({"word": np.full((4, 500), "a")}, {}))
+    with pytest.raises(ValueError, match="with a posterior group"):
+        diagnose(z)

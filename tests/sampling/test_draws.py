@@ -46,13 +46,12 @@ def test_fifteen_chains_keep_their_order():
 
 def test_a_file_and_back(tmp_path):
     data = make(np.random.default_rng(0).normal(size=(2, 50, 3)), lp=np.zeros((2, 50)))
-    data.to_netcdf(tmp_path / "draws.nc", engine="h5netcdf")
-    if draws._ARVIZ_1:
-        import xarray
-
-        again = xarray.open_datatree(tmp_path / "draws.nc", engine="h5netcdf")
-    else:
-        again = draws.az.from_netcdf(tmp_path / "draws.nc")
+    draws.write_draws(tmp_path / "draws.nc", data)
+    again = draws.read_draws(tmp_path / "draws.nc")
+    (tmp_path / "half.nc").write_bytes((tmp_path / "draws.nc").read_bytes()[:3000])
+    for name in ("half.nc", "missing.nc"):
+        with pytest.raises(ValueError, match=f"{name} is not a whole file of draws"):
+            draws.read_draws(tmp_path / name)
     np.testing.assert_array_equal(again.posterior["z"], data.posterior["z"])
     assert diagnostics.diagnose(again).verdict == diagnostics.diagnose(data).verdict
 

@@ -166,6 +166,60 @@ def _as_draws(columns):
     return to_arviz({"f": np.stack([np.asarray(c, float) for c in columns], -1)}, {})
 
 
+class Walk:
+    """A random walk: the least that a kernel of one's own must have."""
+
+    initial_params = None
+
+    def __init__(self, potential_fn):
+        self.potential_fn = potential_fn
+
+    def setup(self, warmup_steps):
+        pass
+
+    def sample(self, params):
+        z = params["z"] + 0.3 * torch.randn_like(params["z"])
+        change = self.potential_fn({"z": z}) - self.potential_fn(params)
+        return {"z": z} if torch.rand(()) < (-change).exp() else params
+
+    def diagnostics(self):
+        return {}
+
+    logging = diagnostics
+    cleanup = diagnostics
+
+
+def test_a_kernel_of_one_s_own(density):
+    draws = quiet(density, 20, Walk, 2, warmup_steps=5, seed=0)
+    assert set(draws.sample_stats.data_vars) == {"lp", "diverging", "n_steps"}
+    assert len(np.unique(draws.posterior["z"])) > 20
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_samples_all_the_same(density, mode):
+    expected = quiet(density, 5, num_chains=2, warmup_steps=5, seed=0).posterior["z"]
+    with mode():
+        found = quiet(density, 5, num_chains=2, warmup_steps=5, seed=0).posterior["z"]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_trial_step_out_of_the_domain_is_a_divergence_and_no_crash():
+    class Round(pg.Metric):
+        def forward(self, z):
+            return (-(z**2).sum(-1)).exp()[..., None, None] * torch.eye(2, dtype=z.dtype)
+
+    draws = quiet(
+        pg.RiemannianUniform(Round(), 2),
+        5,
+        partial(HMC, step_size=40.0, num_steps=1, adapt_step_size=False),
+        2,
+        warmup_steps=0,
+        initial_params=torch.zeros(2, 2, dtype=torch.float64),
+        seed=0,
+    )
+    assert bool(draws.sample_stats["diverging"].any())
+
+
 def test_progress_is_shown(density, capsys):
     pg.sample(density, 5, num_chains=1, warmup_steps=5, seed=0)
     shown = capsys.readouterr().err
@@ -196,6 +250,8 @@ STARTS = torch.zeros(4, 2, dtype=torch.float64)
             "pickled",
         ),
         ({"seed": -2}, "seed must be"),
+        ({"kernel": NUTS(potential_fn=len)}, r"called as kernel\(potential_fn=...\)"),
+        ({"initial_params": {"x": STARTS}}, "expected a tensor"),
     ],
 )
 def test_bad_input(density, options, message):

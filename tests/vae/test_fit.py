@@ -113,9 +113,9 @@ def test_an_interrupted_run_continues_to_the_same_bits(digits, tmp_path, calls):
 
     fit = partial(quiet, data=digits.train[:500], validation=digits.validation, epochs=4)
     whole = make()
-    expected = fit(whole, seed=3, checkpoint=tmp_path / "whole.pt")
+    expected = fit(whole, seed=3, checkpoint=tmp_path / "whole.safetensors")
     broken = make()
-    path = tmp_path / "broken.pt"
+    path = tmp_path / "broken.safetensors"
     part = fit(broken, seed=3, checkpoint=path, objective=Interrupting(calls))
     assert part.stopped == "interrupted"
     assert len(part.table) == calls // 5
@@ -131,7 +131,7 @@ def test_more_epochs_continue_a_finished_run(digits, tmp_path):
     x = digits.train[:200]
     quiet(vaes[0], x, epochs=4, seed=1)
     for epochs in (2, 4):
-        history = quiet(vaes[1], x, epochs=epochs, seed=1, checkpoint=tmp_path / "c.pt")
+        history = quiet(vaes[1], x, epochs=epochs, seed=1, checkpoint=tmp_path / "c.safetensors")
     assert len(history.table) == 4
     assert torch.equal(weights(vaes[0]), weights(vaes[1]))
 
@@ -219,9 +219,12 @@ def test_bad_data_is_refused_before_training(data, message, place):
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
         ({"objective": Trace_ELBO}, r"expected an instance such as Trace_ELBO\(\)"),
         ({"objective": 3}, "expected a Pyro ELBO"),
-        ({"seed": -1}, "seed must be a non-negative integer"),
-        ({"seed": 1.5}, "seed must be a non-negative integer"),
-        ({"checkpoint": "missing/folder/c.pt"}, "not a file in an existing, writable folder"),
+        ({"seed": -1}, "seed must be an integer from 0"),
+        ({"seed": 1.5}, "seed must be an integer from 0"),
+        (
+            {"checkpoint": "missing/folder/c.safetensors"},
+            "not a file in an existing, writable folder",
+        ),
     ],
 )
 def test_bad_settings(settings, message):
@@ -247,12 +250,64 @@ def test_bad_combinations():
 
 
 def test_bad_checkpoints(tmp_path):
-    path = tmp_path / "c.pt"
+    path = tmp_path / "c.safetensors"
     quiet(small_vae(), IMAGES, epochs=1, seed=0, checkpoint=path)
     with pytest.raises(ValueError, match="belongs to another run"):
         quiet(small_vae(), IMAGES, epochs=2, seed=1, checkpoint=path)
     with pytest.raises(ValueError, match="does not fit this vae"):
         quiet(small_vae(width=16), IMAGES, epochs=2, seed=0, checkpoint=path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="not one that fit can continue"):
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
         quiet(small_vae(), IMAGES, epochs=2, seed=0, checkpoint=path)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_trains_all_the_same(mode):
+    vae = small_vae()
+    before = weights(vae)
+    with mode():
+        quiet(vae, IMAGES.clone(), epochs=1, seed=0)
+    assert (weights(vae) != before).any()
+
+
+class Returning(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        return self.value(x)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda x: x, "the guide must return a Pyro distribution, got .*Tensor"),
+        (
+            lambda x: torch.distributions.Normal(x.flatten(1), 1.0),
+            "must return a Pyro distribution",
+        ),
+        (lambda x: 1 / 0, "the guide does not take events .* ZeroDivisionError"),
+    ],
+)
+def test_a_guide_that_is_none(value, message):
+    vae = pg.VAE(pg.priors.StandardNormal(2), Returning(value), small_vae().likelihood)
+    with pytest.raises(ValueError, match=message):
+        quiet(vae, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": None}, "batch_size must be"),
+        ({"epochs": True}, "epochs must be"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be"),
+        ({"optimizer": "adam"}, "optimizer: expected a class or function"),
+        ({"scheduler": "plateau"}, "scheduler: expected a class or function"),
+        ({"device": "nowhere"}, "device: 'nowhere' cannot be used here"),
+        ({"seed": 2**40}, "seed must be an integer from 0"),
+    ],
+)
+def test_more_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        quiet(small_vae(), IMAGES, **settings)

@@ -10,6 +10,7 @@ from pyro.optim import Adam
 from torch import nn
 
 import pyrogeo as pg
+from pyrogeo.vae.standard import standard_vae
 from tests.conftest import small_vae
 
 ELBOS = {
@@ -219,3 +220,130 @@ def test_pickling_makes_another_program():
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Distributed(nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, z):
+        return self.make(z)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda z: pyro.distributions.Delta(z, event_dim=1),
+        lambda z: pyro.distributions.ContinuousBernoulli(logits=z, lims=(0.4, 0.6)).to_event(1),
+        lambda z: pyro.distributions.ContinuousBernoulli(logits=z).to_event(1),
+        lambda z: pyro.distributions.Laplace(z, 2.0).to_event(1),
+        lambda z: pyro.distributions.StudentT(3.0, z, 2.0).to_event(1),
+    ],
+)
+def test_batches_lose_nothing_of_any_distribution(make):
+    vae = pg.VAE(pg.priors.StandardNormal(3), Distributed(make), Distributed(make))
+    z = torch.randn(10, 3)
+    whole, pieces = vae.decode(z), vae.decode(z, batch_size=3)
+    assert (whole.batch_shape, whole.event_shape) == (pieces.batch_shape, pieces.event_shape)
+    torch.testing.assert_close(whole.mean, pieces.mean)
+
+
+def test_batch_norm_in_a_decoder_of_one_s_own():
+    vae = pg.VAE(
+        pg.priors.StandardNormal(2),
+        pg.guides.DiagonalNormal(pg.networks.mlp(5, 4)),
+        pg.likelihoods.Normal(nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 5))),
+    )
+    pg.fit(vae, torch.randn(30, 5), epochs=1, seed=0, progress=False)
+    assert vae.log_likelihood(torch.randn(3, 5), 7, seed=0).shape == (3,)
+
+
+@pytest.mark.parametrize("bad", [None, "images", torch.zeros(2, 1, 8, 8, dtype=torch.uint8)])
+def test_what_cannot_be_embedded(bad):
+    with pytest.raises(ValueError, match="expected"):
+        small_vae().embed(bad)
+
+
+def test_a_folder_and_back(tmp_path):
+    for kind in ("diagonal", "full"):
+        vae = standard_vae(
+            (1, 8, 8), 2, hidden=(8,), guide=kind, likelihood="learned-normal", beta=0.3
+        )
+        vae.save(tmp_path / kind)
+        again = pg.VAE.load(tmp_path / kind)
+        x = torch.rand(3, 1, 8, 8)
+        assert torch.equal(again.embed(x).mean, vae.embed(x).mean)
+        assert again.statement == vae.statement
+        assert again.beta == 0.3
+    with pytest.raises(ValueError, match="holds a VAE already"):
+        vae.save(tmp_path / "full")
+
+
+def test_a_vae_of_one_s_own_parts_is_built_by_its_author(tmp_path):
+    vae, other = small_vae(), small_vae()
+    vae.save(tmp_path)
+    with pytest.raises(ValueError, match="of its author's own parts; build it"):
+        pg.VAE.load(tmp_path)
+    other.load_weights(tmp_path)
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(other.embed(x).mean, vae.embed(x).mean)
+    with pytest.raises(ValueError, match="does not fit this VAE"):
+        small_vae(width=16).load_weights(tmp_path)
+
+
+def test_shared_parts_are_saved_once(tmp_path):
+    network = pg.networks.mlp(5, 4)
+
+    class Shared(pg.priors.StandardNormal):
+        def __init__(self):
+            super().__init__(2)
+            self.network = network
+
+    vae = pg.VAE(
+        Shared(), pg.guides.DiagonalNormal(network), pg.likelihoods.Normal(pg.networks.mlp(2, 5))
+    )
+    vae.save(tmp_path)
+    with torch.no_grad():
+        network[0].weight.zero_()
+    vae.load_weights(tmp_path)
+    assert network[0].weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda d: (d / "vae.json").unlink(), "vae.json does not exist"),
+        (lambda d: (d / "vae.json").write_text("{"), "is not a whole a pyrogeo VAE|is not a whole"),
+        (lambda d: (d / "vae.json").write_text('{"kind": "a soup"}'), "holds a soup"),
+        (
+            lambda d: (d / "vae.json").write_text('{"kind": "a pyrogeo VAE", "format": 9}'),
+            "format 9, written by a newer pyrogeo",
+        ),
+        (
+            lambda d: (d / "weights.safetensors").write_bytes(b"12345678"),
+            "not a whole safetensors file",
+        ),
+        (lambda d: (d / "weights.safetensors").unlink(), "does not exist"),
+    ],
+)
+def test_broken_folders(tmp_path, spoil, message):
+    standard_vae((5,), 2).save(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        pg.VAE.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": "transformer"}, "network: expected one of mlp, conv"),
+        ({"guide": "flow"}, "guide: expected one of"),
+        ({"likelihood": "poisson"}, "likelihood: expected one of"),
+        ({"network": "conv"}, r"needs images \(C, H, W\)"),
+        ({"latent_dim": 0}, "latent dimension"),
+    ],
+)
+def test_unknown_words(options, message):
+    with pytest.raises(ValueError, match=message):
+        standard_vae(**{"event_shape": (5,), "latent_dim": 2, **options})

@@ -1,9 +1,5 @@
-"""Pictures: `f(data, ax=None) -> Axes`, or a figure where several axes are needed.
+"""The latent space and the metric on it."""
 
-Colour maps are perceptually even and read in grey; classes carry their number as well as a colour.
-"""
-
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,18 +7,13 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from scipy.stats import rankdata
 from torch import Tensor
 
 from pyrogeo.geometry import CentroidMetric, Metric
-from pyrogeo.sampling.diagnostics import series
 from pyrogeo.sampling.draws import group_arrays
 
-__all__ = ["chains", "images", "latent_space"]
+__all__ = ["latent_space", "spectrum"]
 
-# Okabe and Ito's colours, told apart with any kind of colour vision.
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Light to mid blue-grey, so that black draws and coloured classes are seen everywhere on it.
 _VOLUME_COLOURS = LinearSegmentedColormap.from_list(
     "volume", plt.get_cmap("bone")(np.linspace(0.5, 1, 64))
@@ -57,6 +48,8 @@ def latent_space(
     sets = [_points(p) for p in (embeddings, centroids) if p is not None]
     chains_of_draws = _chains_of(draws)
     reference = (sets + [z for _, z in chains_of_draws])[:1]
+    if len({z.shape[1] for z in sets + [z for _, z in chains_of_draws]}) > 1:
+        raise ValueError("embeddings, centroids and draws have different dimensions")
     if not reference:
         raise ValueError("nothing to show: pass embeddings, draws, or a metric with centroids")
     project, axis_labels = _plane(reference[0])
@@ -120,8 +113,9 @@ def _plane(points: np.ndarray) -> tuple[Any, tuple[str, str]]:
     if d == 1:
         return (lambda z: np.column_stack([z, np.zeros(len(z))])), ("z[0]", "")
     centre = points.mean(0)
-    _, singular, axes = np.linalg.svd(points - centre, full_matrices=False)
-    share = singular**2 / (singular**2).sum()
+    _, singular, axes = np.linalg.svd(points - centre, full_matrices=len(points) < 2)
+    singular = np.append(singular, np.zeros(2))
+    share = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
     names = [f"principal coordinate {i + 1} of {d} dimensions ({share[i]:.0%})" for i in range(2)]
     return (lambda z: (z - centre) @ axes[:2].T), (names[0], names[1])
 
@@ -136,10 +130,9 @@ def _frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _volume(metric: Metric, low: np.ndarray, high: np.ndarray, ax: Axes, resolution: int) -> None:
     x, y = (np.linspace(low[i], high[i], resolution) for i in range(2))
-    grid = torch.from_numpy(np.stack(np.meshgrid(x, y), -1))
-    tensor = next((t for t in metric.state_dict().values() if t.is_floating_point()), grid)
+    grid = np.stack(np.meshgrid(x, y), -1)
     with torch.no_grad():
-        log_volume = metric.log_volume_element(grid.to(tensor)).cpu().numpy() / np.log(10)
+        log_volume = metric.log_volume_element(_as_metric(metric, grid)).cpu().numpy() / np.log(10)
     image = ax.imshow(
         log_volume,
         origin="lower",
@@ -152,13 +145,23 @@ def _volume(metric: Metric, low: np.ndarray, high: np.ndarray, ax: Axes, resolut
     )
 
 
+def _as_metric(metric: Metric, z: np.ndarray) -> Tensor:
+    """Points in the dtype and on the device of the metric's tensors, if it has any."""
+    points = torch.from_numpy(z)
+    return points.to(
+        next((t for t in metric.state_dict().values() if t.is_floating_point()), points)
+    )
+
+
 def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
     if labels is None:
         ax.scatter(*z.T, s=5, c="lightgrey", alpha=0.7, lw=0, zorder=2, label="embeddings")
         return
-    labels = np.asarray(labels)
-    if len(labels) != len(z):
-        raise ValueError(f"expected one label for each of {len(z)} embeddings, got {len(labels)}")
+    labels = np.asarray(labels.detach().cpu() if torch.is_tensor(labels) else labels)
+    if labels.shape != (len(z),):
+        raise ValueError(
+            f"expected one label for each of {len(z)} embeddings, got shape {labels.shape}"
+        )
     classes = np.unique(labels)
     colours = plt.get_cmap("tab10" if len(classes) <= 10 else "tab20")
     for i, label in enumerate(classes):
@@ -179,96 +182,36 @@ def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
         )
 
 
-def images(
-    pictures: Tensor,
-    ax: Axes | None = None,
-    columns: int = 10,
-    row_labels: Sequence[str] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
-) -> Axes:
-    """A grid of images, row by row.
+def spectrum(metric: Metric, draws: Any, ax: Axes | None = None, n: int = 1000) -> Axes:
+    """The eigenvalues of G along draws: how stretched latent space is, direction by direction.
+
+    At each draw the eigenvalues are sorted; shown are their median and the ranges that hold 50% and
+    90% of the draws. A flat line is a metric that is Euclidean up to scale.
 
     Args:
-        pictures: shape `(n, C, H, W)` with one or three channels, or `(n, H, W)`.
+        metric: G.
+        draws: latent points of shape `(n, d)`, or ArviZ data.
         ax: to draw into.
-        columns: images in a row.
-        row_labels: words to the left of the rows.
-        value_range: of black and white; values outside are clipped, and the title then says so.
+        n: draws used at most, evenly spaced.
     """
-    pixels = pictures.detach().cpu().numpy() if torch.is_tensor(pictures) else np.asarray(pictures)
-    if pixels.ndim == 3:
-        pixels = pixels[:, None]
-    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or len(pixels) == 0:
-        raise ValueError(f"expected images of shape (n, 1 or 3, H, W), got {pixels.shape}")
-    n, channels, height, width = pixels.shape
-    columns = min(columns, n)
-    rows = -(-n // columns)
-    low, high = value_range
-    tiles = np.full((rows * columns, height + 2, width + 2, channels), np.nan)
-    tiles[:n, 1:-1, 1:-1] = (np.moveaxis(pixels, 1, -1) - low) / (high - low)
-    outside = np.mean((pixels < low) | (pixels > high))
-    mosaic = tiles.reshape(rows, columns, height + 2, width + 2, channels).swapaxes(1, 2)
-    mosaic = mosaic.reshape(rows * (height + 2), columns * (width + 2), channels)
-    mosaic = np.where(np.isnan(mosaic), 0.5, mosaic.clip(0, 1))
-    ax = ax or plt.subplots(figsize=(0.6 * columns + 1, 0.6 * rows), layout="constrained")[1]
-    ax.imshow(np.repeat(mosaic, 3, -1) if channels == 1 else mosaic, interpolation="nearest")
-    ax.set_xticks([])
-    ax.set_yticks([(height + 2) * (i + 0.5) for i in range(len(row_labels))], row_labels)
-    ax.tick_params(length=0)
-    if outside > 0:
-        ax.set_title(f"{outside:.1%} of the pixels clipped to [{low:g}, {high:g}]", fontsize=8)
-    return ax
-
-
-def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
-    """Rank and trace plots of the quantities whose chains agree least, and of the log-density.
-
-    Chains that draw from one law have flat rank histograms. Each chain's ranks among all draws are
-    counted in bins, and shown beside its trace in the same colour and line style.
-
-    Args:
-        draws: ArviZ data.
-        rows: quantities to show at most; those with the largest R-hat are taken.
-        bins: of the rank histograms.
-    """
-    quantities, table = series(draws)
-    lp = [name for name in quantities if name == "lp"]
-    order = table["r_hat"].drop(lp).sort_values(ascending=False, kind="stable").index
-    names = [*sorted(order[: rows - len(lp)], key=list(quantities).index), *lp]
-    figure, axes = plt.subplots(
-        len(names), 2, figsize=(11, 2.1 * len(names)), squeeze=False, layout="constrained"
+    ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
+    z = np.concatenate([chain for _, chain in _chains_of(draws)])
+    z = z[np.unique(np.linspace(0, len(z) - 1, n).round().astype(int))]
+    with torch.no_grad():
+        eigenvalues = torch.linalg.eigvalsh(metric(_as_metric(metric, z))).flip(-1).cpu().numpy()
+    index = np.arange(1, z.shape[1] + 1)
+    for (low, high), shade in (((5, 95), 0.2), ((25, 75), 0.4)):
+        band = np.percentile(eigenvalues, (low, high), axis=0)
+        ax.fill_between(
+            index, *band, alpha=shade, color="#0072B2", lw=0, label=f"{high - low}% of draws"
+        )
+    ax.plot(index, np.median(eigenvalues, 0), "o-", ms=3, color="#0072B2", label="median")
+    ax.set(
+        xlabel="eigenvalue, from the largest",
+        ylabel="eigenvalue of G(z)",
+        yscale="log",
+        xticks=index if len(index) <= 20 else ax.get_xticks(),
+        title=f"spectrum of G along {len(z)} draws",
     )
-    for (rank_ax, trace_ax), name in zip(axes, names, strict=True):
-        x = quantities[name]
-        _ranks(x, bins, rank_ax)
-        for chain, values in enumerate(x):
-            trace_ax.plot(values, lw=0.6, alpha=0.85, color=_PALETTE[chain % len(_PALETTE)])
-        label = "log √det G" if name == "lp" else name
-        trace_ax.set(
-            ylabel=label, title=f"R-hat {table.loc[name, 'r_hat']:.3f}", xlim=(0, x.shape[1])
-        )
-        rank_ax.set(ylabel=label)
-    axes[0, 0].set_title("ranks: flat where chains agree")
-    axes[-1, 0].set_xlabel("rank among all draws")
-    axes[-1, 1].set_xlabel("draw")
-    if 1 < len(x) <= 8:
-        handles, _ = axes[0, 0].get_legend_handles_labels()
-        figure.legend(
-            handles, [f"chain {i}" for i in range(len(x))], loc="outside upper right", ncols=8
-        )
-    return figure
-
-
-def _style(chain: int) -> dict[str, Any]:
-    line = ["-", "--", "-.", ":"][chain % 4]
-    return {"color": _PALETTE[chain % len(_PALETTE)], "linestyle": line}
-
-
-def _ranks(x: np.ndarray, bins: int, ax: Axes) -> None:
-    ranks = rankdata(x).reshape(x.shape)
-    edges = np.linspace(0, x.size, bins + 1)
-    for chain, values in enumerate(ranks):
-        counts, _ = np.histogram(values, edges)
-        ax.stairs(counts, edges, lw=1.4, label=f"chain {chain}", **_style(chain))
-    ax.axhline(x.shape[1] / bins, color="black", lw=0.8, ls=(0, (1, 2)))
-    ax.set(ylim=(0, None), xlim=(0, x.size))
+    ax.legend(fontsize=8, frameon=False)
+    return ax

@@ -1,0 +1,100 @@
+"""Chains and training: what happened, step by step."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import rankdata
+
+from pyrogeo.sampling.diagnostics import series
+from pyrogeo.vae import History
+
+__all__ = ["chains", "history"]
+
+# Okabe and Ito's colours, told apart with any kind of colour vision.
+_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
+    """Rank and trace plots of the quantities whose chains agree least, and of the log-density.
+
+    Chains that draw from one law have flat rank histograms. Each chain's ranks among all draws are
+    counted in bins, and shown beside its trace in the same colour and line style.
+
+    Args:
+        draws: ArviZ data.
+        rows: quantities to show at most; those with the largest R-hat are taken.
+        bins: of the rank histograms.
+    """
+    quantities, table = series(draws)
+    lp = [name for name in quantities if name == "lp"]
+    order = table["r_hat"].drop(lp).sort_values(ascending=False, kind="stable").index
+    names = [*sorted(order[: rows - len(lp)], key=list(quantities).index), *lp]
+    figure, axes = plt.subplots(
+        len(names), 2, figsize=(11, 2.1 * len(names)), squeeze=False, layout="constrained"
+    )
+    for (rank_ax, trace_ax), name in zip(axes, names, strict=True):
+        x = quantities[name]
+        _ranks(x, bins, rank_ax)
+        for chain, values in enumerate(x):
+            trace_ax.plot(values, lw=0.6, alpha=0.85, color=_PALETTE[chain % len(_PALETTE)])
+        label = "log √det G" if name == "lp" else name
+        trace_ax.set(
+            ylabel=label, title=f"R-hat {table.loc[name, 'r_hat']:.3f}", xlim=(0, x.shape[1])
+        )
+        rank_ax.set(ylabel=label)
+    axes[0, 0].set_title("ranks: flat where chains agree")
+    axes[-1, 0].set_xlabel("rank among all draws")
+    axes[-1, 1].set_xlabel("draw")
+    if 1 < len(x) <= 8:
+        handles, _ = axes[0, 0].get_legend_handles_labels()
+        figure.legend(
+            handles, [f"chain {i}" for i in range(len(x))], loc="outside upper right", ncols=8
+        )
+    return figure
+
+
+def _style(chain: int) -> dict[str, Any]:
+    line = ["-", "--", "-.", ":"][chain % 4]
+    return {"color": _PALETTE[chain % len(_PALETTE)], "linestyle": line}
+
+
+def _ranks(x: np.ndarray, bins: int, ax: Axes) -> None:
+    ranks = rankdata(x).reshape(x.shape)
+    edges = np.linspace(0, x.size, bins + 1)
+    for chain, values in enumerate(ranks):
+        counts, _ = np.histogram(values, edges)
+        ax.stairs(counts, edges, lw=1.4, label=f"chain {chain}", **_style(chain))
+    ax.axhline(x.shape[1] / bins, color="black", lw=0.8, ls=(0, (1, 2)))
+    ax.set(ylim=(0, None), xlim=(0, x.size))
+
+
+def history(training: History, ax: Axes | None = None) -> Axes:
+    """The losses of each epoch; the dotted line marks the one whose weights were kept.
+
+    Args:
+        training: what `fit` returned.
+        ax: to draw into.
+    """
+    ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
+    table = training.table
+    ax.plot(table.index, table["loss"], color=_PALETTE[0], label="training data")
+    if table["validation_loss"].notna().any():
+        ax.plot(
+            table.index, table["validation_loss"], "--", color=_PALETTE[1], label="validation data"
+        )
+    if training.best_epoch:
+        ax.axvline(
+            training.best_epoch, color="black", lw=0.8, ls=":", label=f"kept: {training.best_epoch}"
+        )
+    for epoch in table.index[1:][table["learning_rate"].diff().iloc[1:] < 0]:
+        ax.axvline(epoch, ymax=0.03, color="grey", lw=1)
+    title = "" if training.stopped == "finished" else f"stopped: {training.stopped}"
+    ax.set(
+        xlabel="epoch (ticks at the bottom: a lower learning rate)", ylabel="−ELBO, nats per datum"
+    )
+    ax.set_title(title, fontsize=9)
+    ax.legend(fontsize=8, frameon=False)
+    return ax

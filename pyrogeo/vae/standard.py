@@ -1,0 +1,105 @@
+"""A VAE from plain words: what the command line builds, and what a run folder can build again."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from pyrogeo.vae import guides, likelihoods, networks, priors
+from pyrogeo.vae.model import VAE
+
+__all__ = ["standard_vae"]
+
+LIKELIHOODS = {
+    "bernoulli": likelihoods.Bernoulli,
+    "continuous-bernoulli": likelihoods.ContinuousBernoulli,
+    "normal": likelihoods.Normal,
+    # One unit of loss for one unit of squared error, as in the paper.
+    "squared-error": partial(likelihoods.Normal, scale=0.5**0.5),
+    "learned-normal": partial(likelihoods.Normal, learn_scale=True),
+}
+
+
+def standard_vae(
+    event_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    network: str = "mlp",
+    hidden: Sequence[int] = (256, 256),
+    guide: str = "diagonal",
+    likelihood: str = "bernoulli",
+    beta: float = 1.0,
+) -> VAE:
+    """A VAE with a standard normal prior, built from words and numbers.
+
+    The words are kept as `vae.statement`, with which `VAE.load` builds it again.
+
+    Args:
+        event_shape: shape of one datum.
+        latent_dim: d.
+        network: `"mlp"`, or `"conv"` for images `(C, H, W)`.
+        hidden: units, or channels, of the encoder's layers; the decoder has them in reverse.
+        guide: `"diagonal"` or `"full"`.
+        likelihood: `"bernoulli"`, `"continuous-bernoulli"`, `"normal"` (standard deviation 1),
+            `"squared-error"` (the paper's loss) or `"learned-normal"`.
+        beta: β.
+
+    Raises:
+        ValueError: for a word that is not known, or sizes that do not fit.
+
+    >>> standard_vae((1, 8, 8), 2, hidden=(32,)).statement["hidden"]
+    [32]
+    """
+    event_shape, hidden = tuple(event_shape), tuple(hidden)
+    for name, word, known in [
+        ("network", network, ("mlp", "conv")),
+        ("guide", guide, ("diagonal", "full")),
+        ("likelihood", likelihood, tuple(LIKELIHOODS)),
+    ]:
+        if word not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {word!r}")
+    if network == "conv" and len(event_shape) != 3:
+        raise ValueError(f"a convolution needs images (C, H, W), got events of shape {event_shape}")
+    if not isinstance(latent_dim, int) or latent_dim < 1:
+        raise ValueError(f"the latent dimension is a positive integer, got {latent_dim!r}")
+    full = guide == "full"
+    outputs = latent_dim * (latent_dim + 3) // 2 if full else 2 * latent_dim
+    encoder, decoder = _networks(network, event_shape, hidden, latent_dim, outputs)
+    vae = VAE(
+        priors.StandardNormal(latent_dim),
+        (guides.FullNormal if full else guides.DiagonalNormal)(encoder),
+        LIKELIHOODS[likelihood](decoder),
+        beta,
+    )
+    vae.statement = {
+        "event_shape": list(event_shape),
+        "latent_dim": latent_dim,
+        "network": network,
+        "hidden": list(hidden),
+        "guide": guide,
+        "likelihood": likelihood,
+        "beta": beta,
+    }
+    return vae
+
+
+def _networks(
+    network: str, event_shape: tuple[int, ...], hidden: tuple[int, ...], d: int, outputs: int
+) -> tuple[nn.Module, nn.Module]:
+    back = tuple(reversed(hidden))
+    if network == "conv":
+        return (
+            networks.conv_encoder(event_shape, *hidden, outputs),
+            networks.conv_decoder(d, *back, event_shape),
+        )
+    return networks.mlp(event_shape, *hidden, outputs), networks.mlp(d, *back, event_shape)
+
+
+def _describe(statement: dict[str, Any]) -> str:
+    units = "-".join(map(str, statement["hidden"]))
+    shape = "×".join(map(str, statement["event_shape"]))
+    return (
+        f"{statement['network']} {units} on {shape}, {statement['latent_dim']} latent dimensions, "
+        f"{statement['guide']} guide, {statement['likelihood']} likelihood, β = {statement['beta']:g}"
+    )

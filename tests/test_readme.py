@@ -1,0 +1,39 @@
+"""The README's program runs as it stands, with less work."""
+
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import pyrogeo as pg
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_program(monkeypatch, capsys):
+    monkeypatch.setattr(pg, "fit", partial(pg.fit, epochs=2, progress=False))
+    sample = pg.sample
+    monkeypatch.setattr(pg, "sample", lambda d, n, **o: sample(d, 20, **o, warmup_steps=20))
+    names = {}
+    exec(BLOCKS[0], names)
+    assert "verdict:" in capsys.readouterr().out
+    assert names["images"].shape == (10_000, 1, 8, 8)
+    assert torch.isfinite(names["images"]).all()
+    exec(BLOCKS[1], names)
+    names["svi"].step(names["digits"].train[:10])
+
+
+def test_the_other_estimator(monkeypatch, embedded):
+    pytest.importorskip("sklearn_extra", reason="scikit-learn-extra is not installed")
+    names = {"pg": pg, "posterior": embedded[16]}
+    exec(BLOCKS[2], names)
+    assert names["metric"].n_centroids == 100
+
+
+def test_every_file_it_names_exists():
+    for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
