@@ -274,7 +274,6 @@ def sample(
 
         from pyro.infer import HMC, NUTS
 
-        from pyrogeo.geometry import CentroidMetric
         from pyrogeo.run import Run
 
         kernels = {"nuts": NUTS, "hmc": partial(HMC, step_size=0.1, num_steps=num_steps)}
@@ -283,14 +282,9 @@ def sample(
         folder = Run(run)
         if folder.has("draws") and not force:
             raise ValueError(f"{run} has draws already; --force replaces them")
-        posterior = folder.posterior()
         settings = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
-        metric = CentroidMetric.from_posterior(
-            posterior,
-            min(100, posterior.batch_shape[0]) if centroids is None else centroids,
-            **{name: value for name, value in settings.items() if value is not None},
-            seed=seed,
-        )
+        given = {name: value for name, value in settings.items() if value is not None}
+        metric = folder.make_metric(centroids, **given, seed=seed)
         draws = folder.sample(
             num_samples,
             metric=metric,

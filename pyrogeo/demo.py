@@ -68,7 +68,7 @@ def run(
     history = folder.fit(vae, data, epochs=epochs, seed=seed, progress=progress)
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
-    metric = CentroidMetric.from_posterior(folder.posterior(), seed=seed)
+    metric = folder.make_metric(seed=seed)
     draws = folder.sample(
         num_samples,
         metric=metric,

@@ -176,6 +176,14 @@ class Run:
         """The metric of the last sampling."""
         return CentroidMetric.load(self._path("metric"))
 
+    def make_metric(self, n_centroids: int | None = None, **settings: Any) -> CentroidMetric:
+        """`CentroidMetric.from_posterior` of the run's posteriors, by default with 100 centroids, or
+        all where there are fewer."""
+        posterior = self.posterior()
+        if n_centroids is None:
+            n_centroids = min(100, posterior.batch_shape[0])
+        return CentroidMetric.from_posterior(posterior, n_centroids, **settings)
+
     def draws(self) -> Any:
         """The chains, as ArviZ data."""
         if not self.has("draws"):
@@ -194,7 +202,7 @@ class Run:
 
         Args:
             num_samples: of each chain.
-            metric: by default the one that is there, or else `CentroidMetric.from_posterior`'s.
+            metric: by default the one that is there, or else `make_metric()`.
             replace: draws that are there.
             options: of `pyrogeo.sample`.
 
@@ -206,11 +214,7 @@ class Run:
                 f"{self.folder} has draws already; replace them, or use another folder"
             )
         if metric is None:
-            metric = (
-                self.metric()
-                if self.has("metric")
-                else CentroidMetric.from_posterior(self.posterior())
-            )
+            metric = self.metric() if self.has("metric") else self.make_metric()
         draws = sample(RiemannianUniform(metric), num_samples, **options)
         metric.save(self._path("metric"))
         write_draws(self._path("draws"), draws)

@@ -130,7 +130,7 @@ def test_algorithm_1(embedded):
     means = posterior.mean.double()
     index = (metric.centroids[:, None] == means).all(-1).nonzero()[:, 1]
     assert len(set(index.tolist())) == 50  # centroids are training points, with their variances
-    assert torch.equal(metric.variances, posterior.variance[index].double())
+    assert torch.equal(metric.variances, posterior.stddev[index].double() ** 2)
     distances = torch.cdist(metric.centroids, metric.centroids)
     distances.fill_diagonal_(math.inf)
     assert metric.bandwidth.item() == pytest.approx(distances.amin(1).max().item())
