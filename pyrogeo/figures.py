@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 from pyrogeo import plots
@@ -63,6 +64,9 @@ def _makers(run: Run, vae: VAE | None) -> Iterator[tuple[str, Callable[[], Any]]
         return
     draws, metric = run.draws(), run.metric()
     embeddings, labels = run.embeddings()
+    classes = run.words["data"]["classes"]
+    if classes and labels is not None:
+        labels = np.array(classes)[labels]
     yield "latent", lambda: plots.latent_space(metric, embeddings, labels, draws)
     yield "chains", lambda: plots.chains(draws)
     yield "spectrum", lambda: plots.spectrum(metric, draws)

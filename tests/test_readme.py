@@ -27,10 +27,16 @@ def test_the_program(monkeypatch, capsys):
     names["svi"].step(names["digits"].train[:10])
 
 
+def test_an_encoder_of_one_s_own():
+    names = {"pg": pg, "means": torch.randn(200, 3), "log_variances": torch.randn(200, 3) - 2}
+    exec(BLOCKS[2], names)
+    assert names["z"].shape == (1000, 3)
+
+
 def test_the_other_estimator(monkeypatch, embedded):
     pytest.importorskip("sklearn_extra", reason="scikit-learn-extra is not installed")
     names = {"pg": pg, "posterior": embedded[16]}
-    exec(BLOCKS[2], names)
+    exec(BLOCKS[3], names)
     assert names["metric"].n_centroids == 100
 
 

@@ -38,7 +38,7 @@ def latent_space(
     Args:
         metric: whose volume element and centroids, if it has any, are shown.
         embeddings: latent points of shape `(N, d)`.
-        labels: their classes, shape `(N,)`.
+        labels: their classes, numbers or words, shape `(N,)`.
         draws: latent points of shape `(n, d)`, or ArviZ data whose chains get a marker each.
         ax: to draw into.
         resolution: background pixels along each side.
@@ -163,6 +163,8 @@ def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
             f"expected one label for each of {len(z)} embeddings, got shape {labels.shape}"
         )
     classes = np.unique(labels)
+    short = max(len(str(c)) for c in classes) < 3
+    shape = "circle,pad=0.12" if short else "round,pad=0.2"
     colours = plt.get_cmap("tab10" if len(classes) <= 10 else "tab20")
     for i, label in enumerate(classes):
         members = z[labels == label]
@@ -178,7 +180,7 @@ def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
             weight="bold",
             size=9,
             zorder=5,
-            bbox={"boxstyle": "circle,pad=0.12", "fc": "white", "ec": colour, "lw": 1.5},
+            bbox={"boxstyle": shape, "fc": "white", "ec": colour, "lw": 1.5},
         )
 
 
