@@ -7,11 +7,12 @@ uniform density, and the density gives samples, whose chains ArviZ judges.
 from pyrogeo import datasets, errors, plots
 from pyrogeo.distributions import GeometricMixture, RiemannianUniform
 from pyrogeo.geometry import CentroidMetric, Metric
-from pyrogeo.sampling import diagnose, sample
+from pyrogeo.sampling import BatchHMC, diagnose, sample
 from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, priors
 
 __all__ = [
     "VAE",
+    "BatchHMC",
     "CentroidMetric",
     "GeometricMixture",
     "Metric",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["State", "hmc", "leapfrog", "metropolis"]
+__all__ = ["State", "Transition", "hmc", "independence", "leapfrog", "metropolis"]
 
 ValueAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -22,6 +22,20 @@ class State(NamedTuple):
     z: Tensor
     value: Tensor
     gradient: Tensor
+
+
+class Transition(NamedTuple):
+    """What happened to each point, all of shape `(C,)`.
+
+    Attributes:
+        kinetic: ½‖p‖² of the fresh momentum p.
+        error: change of the energy −log-density + ½‖p‖² along the trajectory.
+        probability: of acceptance.
+    """
+
+    kinetic: Tensor
+    error: Tensor
+    probability: Tensor
 
 
 def leapfrog(
@@ -50,14 +64,19 @@ def leapfrog(
     return State(z, value, gradient), momentum
 
 
-def metropolis(state: State, proposal: State, log_ratio: Tensor) -> tuple[State, Tensor]:
+def metropolis(
+    state: State, proposal: State, log_ratio: Tensor, generator: torch.Generator | None = None
+) -> tuple[State, Tensor]:
     """Each point moves to its proposal with probability min(1, e^log_ratio); NaN is refused.
 
     Returns:
         the new state, and the acceptance probabilities of shape `(C,)`.
     """
     probability = log_ratio.nan_to_num(nan=-torch.inf).clamp(max=0).exp()
-    accept = torch.rand_like(probability) < probability
+    uniform = torch.rand(
+        probability.shape, generator=generator, dtype=probability.dtype, device=probability.device
+    )
+    accept = uniform < probability
     pick = [
         torch.where(accept if new.dim() == 1 else accept[:, None], new, old)
         for new, old in zip(proposal, state, strict=True)
@@ -71,15 +90,39 @@ def hmc(
     step_size: Tensor | float,
     num_steps: int,
     scale: Tensor | float = 1.0,
-) -> tuple[State, Tensor]:
+    generator: torch.Generator | None = None,
+) -> tuple[State, Transition]:
     """One Hamiltonian Monte Carlo transition of every point.
 
     Returns:
-        the new state, and the acceptance probabilities of shape `(C,)`.
+        the new state, and what happened.
 
     Source: R. Neal, *MCMC using Hamiltonian dynamics*, 2011.
     """
-    momentum = torch.randn_like(state.z)
+    z = state.z
+    momentum = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
     proposal, final = leapfrog(value_and_grad, state, momentum, step_size, num_steps, scale)
-    kinetic = 0.5 * (final**2 - momentum**2).sum(-1)
-    return metropolis(state, proposal, proposal.value - state.value - kinetic)
+    kinetic = 0.5 * (momentum**2).sum(-1)
+    error = 0.5 * (final**2).sum(-1) - proposal.value - (kinetic - state.value)
+    after, probability = metropolis(state, proposal, -error, generator)
+    return after, Transition(kinetic, error, probability)
+
+
+def independence(
+    state: State,
+    proposal: State,
+    log_prob: tuple[Tensor, Tensor],
+    generator: torch.Generator | None = None,
+) -> tuple[State, Tensor]:
+    """Metropolis–Hastings with proposals that do not depend on the state.
+
+    Args:
+        state, proposal: where the points are, and independent draws of the same number.
+        log_prob: of the law that proposes, at the state and at the proposal.
+
+    Returns:
+        the new state, and the acceptance probabilities.
+    """
+    here, there = log_prob
+    log_ratio = (proposal.value - there) - (state.value - here)
+    return metropolis(state, proposal, log_ratio, generator)

@@ -10,7 +10,9 @@ from torch.distributions import constraints
 
 from pyrogeo.geometry import CentroidMetric
 
-__all__ = ["GeometricMixture"]
+__all__ = ["GeometricMixture", "StartingLaw"]
+
+_VACUUM_WEIGHT = (0.015, 0.985)  # bounds of the vacuum's share of p₀
 
 
 class GeometricMixture(TorchDistribution):
@@ -57,13 +59,16 @@ class GeometricMixture(TorchDistribution):
         return torch.cat([value, -self._inverse_width * pull], 1)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
-        metric, shape = self.metric, self._extended_shape(torch.Size(sample_shape))
-        n = shape[:-1].numel()
-        centroids = metric.centroids
-        index = torch.randint(metric.n_centroids, (n,), device=centroids.device)
-        noise = torch.randn(n, metric.dimension, dtype=centroids.dtype, device=centroids.device)
-        z = centroids[index] + metric.unwhiten(index, noise) / self._inverse_width.sqrt()
-        return z.reshape(shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
+        return self.draw(shape[:-1].numel()).reshape(shape)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`n` draws of shape `(n, d)` from a generator of one's own."""
+        metric, centroids = self.metric, self.metric.centroids
+        options = {"generator": generator, "device": centroids.device}
+        index = torch.randint(metric.n_centroids, (n,), **options)
+        noise = torch.randn(n, metric.dimension, dtype=centroids.dtype, **options)
+        return centroids[index] + metric.unwhiten(index, noise) / self._inverse_width.sqrt()
 
     @property
     def _inverse_width(self) -> Tensor:
@@ -77,3 +82,43 @@ class GeometricMixture(TorchDistribution):
         )
         exponent = -0.5 * self._inverse_width * metric.squared_distances(z)
         return exponent - log_norm - math.log(metric.n_centroids)
+
+
+class StartingLaw:
+    """p₀: the geometric mixture with a share of N(0, I/(τd)), the law of the vacuum.
+
+    √det G itself where centroids are isolated; drawn exactly. Exact draws start in it, and chains
+    jump with it.
+
+    Args:
+        metric: with τ > 0, or λ = 0.
+        generator: of the draws; None takes torch's global state.
+    """
+
+    def __init__(self, metric: CentroidMetric, generator: torch.Generator | None = None):
+        self.mixture, self.d = GeometricMixture(metric, validate_args=False), metric.dimension
+        self.generator = generator
+        self.vacuum_precision = metric.decay * self.d
+        low, high = _VACUUM_WEIGHT
+        odds = metric.log_vacuum_volume - metric.log_mixture_volume
+        share = 1 / (1 + math.exp(-min(max(odds, -50.0), 50.0)))
+        self.weight = 0.0 if odds == -math.inf else min(max(share, low), high)
+
+    def sample(self, n: int) -> Tensor:
+        z = self.mixture.draw(n, self.generator)
+        if self.weight == 0:
+            return z
+        options = {"generator": self.generator, "dtype": z.dtype, "device": z.device}
+        vacuum = torch.randn(z.shape, **options) / self.vacuum_precision.sqrt()
+        return torch.where(torch.rand(n, 1, **options) < self.weight, vacuum, z)
+
+    def log_prob_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = self.mixture.log_prob_and_grad(z)
+        if self.weight == 0:
+            return value, gradient
+        log_norm = 0.5 * self.d * (2 * math.pi / self.vacuum_precision).log()
+        vacuum = -0.5 * self.vacuum_precision * (z * z).sum(-1) - log_norm + math.log(self.weight)
+        value = value + math.log1p(-self.weight)
+        total = torch.logaddexp(value, vacuum)
+        share = (vacuum - total).exp()[:, None]
+        return total, (1 - share) * gradient - share * self.vacuum_precision * z

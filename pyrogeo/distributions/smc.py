@@ -18,19 +18,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrogeo.distributions.mixture import GeometricMixture
+from pyrogeo.distributions.mixture import StartingLaw
 from pyrogeo.errors import NonFiniteDensityError
 from pyrogeo.geometry import CentroidMetric, DiagonalCentroidMetric
-from pyrogeo.moves import State, hmc, metropolis
+from pyrogeo.moves import State, hmc, independence
 
-__all__ = ["Population", "anneal"]
+__all__ = ["Population", "anneal", "typical_scale"]
 
 _ESS = 0.5  # of the population, after each step in temperature
 _LEAPFROGS = 8
 _SWEEPS = (1, 3)  # of moves after each resampling, and after the last
 _MOST_SWEEPS = 12  # while the step size is too large for this temperature
 _TARGET_ACCEPTANCE = 0.8
-_VACUUM_WEIGHT = (0.015, 0.985)  # bounds of the vacuum's share of p₀
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Population:
 
 def anneal(metric: CentroidMetric, n: int) -> Population:
     """Runs a population of `n` points from p₀ to √det G, with torch's global generator."""
-    start = _Start(metric)
-    scale = _typical_scale(metric)
+    start = StartingLaw(metric)
+    scale = typical_scale(metric)
     step_size = 1.0 * metric.dimension**-0.25
     z = start.sample(n)
     beta, log_volume = 0.0, 0.0
@@ -74,37 +73,7 @@ def anneal(metric: CentroidMetric, n: int) -> Population:
     return Population(z, log_volume, tuple(temperatures), tuple(ess), tuple(acceptance))
 
 
-class _Start:
-    """p₀: the geometric mixture with a share of N(0, I/(τd)), the law of the vacuum."""
-
-    def __init__(self, metric: CentroidMetric):
-        self.mixture, self.d = GeometricMixture(metric, validate_args=False), metric.dimension
-        self.vacuum_precision = metric.decay * self.d
-        low, high = _VACUUM_WEIGHT
-        odds = metric.log_vacuum_volume - metric.log_mixture_volume
-        share = 1 / (1 + math.exp(-min(max(odds, -50.0), 50.0)))
-        self.weight = 0.0 if odds == -math.inf else min(max(share, low), high)
-
-    def sample(self, n: int) -> Tensor:
-        z = self.mixture.sample((n,))
-        if self.weight == 0:
-            return z
-        vacuum = torch.randn_like(z) / self.vacuum_precision.sqrt()
-        return torch.where(torch.rand_like(z[:, :1]) < self.weight, vacuum, z)
-
-    def log_prob_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = self.mixture.log_prob_and_grad(z)
-        if self.weight == 0:
-            return value, gradient
-        log_norm = 0.5 * self.d * (2 * math.pi / self.vacuum_precision).log()
-        vacuum = -0.5 * self.vacuum_precision * (z * z).sum(-1) - log_norm + math.log(self.weight)
-        value = value + math.log1p(-self.weight)
-        total = torch.logaddexp(value, vacuum)
-        share = (vacuum - total).exp()[:, None]
-        return total, (1 - share) * gradient - share * self.vacuum_precision * z
-
-
-def _typical_scale(metric: CentroidMetric) -> Tensor:
+def typical_scale(metric: CentroidMetric) -> Tensor:
     """A mode's standard deviations, their geometric mean over the centroids, as a vector; or for full
     covariances the Cholesky factor of their mean, as a matrix."""
     width = metric.bandwidth / math.sqrt(metric.dimension)
@@ -141,7 +110,7 @@ def _systematic(log_weights: Tensor) -> Tensor:
     return index[torch.randperm(n, device=index.device)]
 
 
-def _move(metric, start: _Start, z: Tensor, beta: float, step_size: float, scale: Tensor):
+def _move(metric, start: StartingLaw, z: Tensor, beta: float, step_size: float, scale: Tensor):
     """Jumps and trajectories that leave γ_β invariant; the step size follows the acceptance."""
 
     def value_and_grad(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,17 +125,15 @@ def _move(metric, start: _Start, z: Tensor, beta: float, step_size: float, scale
     while len(rates) < _SWEEPS[beta == 1] or (rates[-1] < 0.5 and len(rates) < _MOST_SWEEPS):
         state = _jump(start, state, value_and_grad)
         jitter = 0.8 + 0.4 * torch.rand_like(state.value)[:, None]
-        state, probability = hmc(value_and_grad, state, step_size * jitter, _LEAPFROGS, scale)
-        rates.append(probability.mean().item())
+        state, made = hmc(value_and_grad, state, step_size * jitter, _LEAPFROGS, scale)
+        rates.append(made.probability.mean().item())
         step_size *= math.exp(rates[-1] - _TARGET_ACCEPTANCE)
     return state.z, sum(rates) / len(rates), step_size
 
 
-def _jump(start: _Start, state: State, value_and_grad) -> State:
+def _jump(start: StartingLaw, state: State, value_and_grad) -> State:
     """Independence Metropolis–Hastings with proposals from p₀."""
     z = start.sample(len(state.z))
     proposal = State(z, *value_and_grad(z))
-    log_ratio = (proposal.value - start.log_prob_and_grad(z)[0]) - (
-        state.value - start.log_prob_and_grad(state.z)[0]
-    )
-    return metropolis(state, proposal, log_ratio)[0]
+    log_prob = start.log_prob_and_grad(state.z)[0], start.log_prob_and_grad(z)[0]
+    return independence(state, proposal, log_prob)[0]

@@ -1,6 +1,7 @@
-"""Chains and the verdict: Pyro's kernels on our densities, as ArviZ data."""
+"""Chains and the verdict: kernels on our densities, as ArviZ data."""
 
+from pyrogeo.sampling.batch_hmc import BatchHMC
 from pyrogeo.sampling.diagnostics import Diagnosis, diagnose
 from pyrogeo.sampling.mcmc import sample
 
-__all__ = ["Diagnosis", "diagnose", "sample"]
+__all__ = ["BatchHMC", "Diagnosis", "diagnose", "sample"]

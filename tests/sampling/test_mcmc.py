@@ -91,7 +91,7 @@ def test_ctrl_c_returns_the_draws_so_far(density, monkeypatch, after, shape):
 
 
 def test_ctrl_c_in_warm_up_has_nothing_to_return(density, monkeypatch):
-    monkeypatch.setattr(mcmc, "_in_turn", _interrupt)
+    monkeypatch.setattr(mcmc, "in_turn", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         quiet(density, 20)
 

@@ -1,0 +1,221 @@
+"""One chain of one of Pyro's kernels, here or in a worker, with what the kernels do not keep.
+
+Every chain is its own `pyro.infer.MCMC(num_chains=1)`, with a seed of its own and on one thread.
+"""
+
+import math
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from queue import Empty
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.multiprocessing as multiprocessing
+from pyro.infer import HMC, MCMC, NUTS
+from torch import Tensor
+
+from pyrogeo._random import forked
+from pyrogeo.errors import NotPositiveDefiniteError
+
+__all__ = ["Chain", "Transition", "in_turn", "in_workers", "one_thread"]
+
+KernelFactory = Callable[..., Any]
+
+
+class Chain(NamedTuple):
+    """All that one chain needs; it can be sent to another process."""
+
+    potential: Callable
+    kernel: KernelFactory
+    num_samples: int
+    warmup_steps: int
+    start: Tensor
+    seed: int
+
+
+class Transition(NamedTuple):
+    """What is kept of one draw; `kinetic` is that of the fresh momentum."""
+
+    z: np.ndarray
+    kinetic: float
+    diverging: bool
+    acceptance_rate: float
+    step_size: float
+    n_steps: int
+    tree_depth: float
+
+
+def in_turn(chains: list[Chain], emit: Callable, num_workers: int) -> None:
+    for number, chain in enumerate(chains):
+        _run_chain(number, chain, emit)
+
+
+def in_workers(chains: list[Chain], emit: Callable, num_workers: int) -> None:
+    try:
+        pickle.dumps([c._replace(start=None) for c in chains])
+    except Exception as error:  # pickle raises many things
+        raise ValueError(f"num_workers > 1 needs parts that can be pickled: {error}") from error
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [
+        context.Process(
+            target=_work,
+            args=([(i, chains[i]) for i in range(first, len(chains), num_workers)], queue),
+            daemon=True,
+        )
+        for first in range(num_workers)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        for _ in range(sum(c.warmup_steps + c.num_samples for c in chains)):
+            emit(*_next_message(queue, processes))
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _next_message(queue: Any, processes: list) -> tuple:
+    while True:
+        try:
+            message = queue.get(timeout=1)
+        except Empty:
+            dead = [p.exitcode for p in processes if p.exitcode]
+            if dead:
+                raise RuntimeError(f"a worker died with exit code {dead[0]}") from None
+            continue
+        if isinstance(message, str):
+            raise RuntimeError(f"a worker failed:\n{message}")
+        return message
+
+
+def _work(share: list[tuple[int, Chain]], queue: Any) -> None:
+    try:
+        for number, chain in share:
+            _run_chain(number, chain, lambda *message: queue.put(message))
+    except KeyboardInterrupt:  # the parent got it too, and it reports
+        pass
+    except Exception:
+        queue.put(traceback.format_exc())
+
+
+def _run_chain(number: int, chain: Chain, emit: Callable) -> None:
+    if getattr(chain.kernel(potential_fn=chain.potential), "batched", False):
+        _run(chain, chain.kernel(potential_fn=chain.potential), partial(_batched_hook, emit))
+        return
+    counted = _Counted(chain.potential)
+    kernel = chain.kernel(potential_fn=counted)
+    kinetic = _instrument(kernel, counted)
+    if isinstance(kernel, HMC):
+        # Pyro truncates length/size, so that 0.45/0.03 makes 14 steps and not 15.
+        kernel.trajectory_length *= 1 + 1e-9
+    seen = {"divergences": 0, "acceptance": 0.0}
+
+    def hook(kernel: Any, params: dict[str, Tensor], stage: str, i: int) -> None:
+        divergences = len(getattr(kernel, "_divergences", ()))
+        before = 0.0 if i == 0 else seen["acceptance"]
+        after = (i + 1) * getattr(kernel, "_mean_accept_prob", math.nan)  # Pyro keeps the mean only
+        transition = Transition(
+            z=params["z"].detach().cpu().numpy(),
+            kinetic=kinetic[0] if kinetic else math.nan,
+            diverging=divergences > seen["divergences"],
+            acceptance_rate=float(np.clip(after - before, 0, 1)),
+            step_size=float(getattr(kernel, "step_size", math.nan)),
+            n_steps=counted.calls,
+            tree_depth=counted.calls.bit_length() if isinstance(kernel, NUTS) else math.nan,
+        )
+        seen.update(divergences=divergences, acceptance=after)
+        emit(number, stage.startswith("Warmup"), transition)
+
+    _run(chain, kernel, hook)
+
+
+def _run(chain: Chain, kernel: Any, hook: Callable) -> None:
+    mcmc = MCMC(
+        kernel,
+        chain.num_samples,
+        chain.warmup_steps,
+        initial_params={"z": chain.start},
+        num_chains=1,
+        hook_fn=hook,
+        disable_progbar=True,
+        disable_validation=True,
+        transforms={},  # or Pyro looks for a model
+    )
+    with (
+        one_thread() if chain.start.dim() == 1 else nullcontext(),
+        forked(chain.seed, chain.start.device),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        mcmc.run()
+
+
+def _batched_hook(
+    emit: Callable, kernel: Any, params: dict[str, Tensor], stage: str, i: int
+) -> None:
+    kept = {name: value.cpu().numpy() for name, value in kernel.statistics.items()}
+    transition = Transition(
+        z=params["z"].detach().cpu().numpy(),
+        kinetic=kept.get("kinetic", math.nan),
+        diverging=kept.get("diverging", False),
+        acceptance_rate=kept.get("acceptance_rate", math.nan),
+        step_size=float(kernel.step_size),
+        n_steps=kernel.num_steps,
+        tree_depth=math.nan,
+    )
+    emit(0, stage.startswith("Warmup"), transition)
+
+
+class _Counted:
+    """A potential that counts its gradient evaluations."""
+
+    def __init__(self, potential: Callable):
+        self.potential, self.calls = potential, 0
+
+    def __call__(self, params: dict[str, Tensor]) -> Tensor:
+        self.calls += params["z"].requires_grad
+        try:
+            return self.potential(params)
+        except (
+            NotPositiveDefiniteError
+        ):  # a trial step too far out; to a kernel, NaN is a divergence
+            return (params["z"] * math.nan).sum()
+
+
+def _instrument(kernel: Any, counted: _Counted) -> list[float]:
+    """Counts from the start of each transition; an HMC's first kinetic energy goes into the list."""
+    first: list[float] = []
+    transition, energy_of = kernel.sample, getattr(kernel, "_kinetic_energy", None)
+
+    def sample(params: dict[str, Tensor]) -> dict[str, Tensor]:
+        first.clear()
+        counted.calls = 0
+        return transition(params)
+
+    def recorded(momentum: dict[Any, Tensor]) -> Tensor:
+        energy = energy_of(momentum)
+        if not first:
+            first.append(float(energy))
+        return energy
+
+    kernel.sample = sample
+    if energy_of is not None:
+        kernel._kinetic_energy = recorded
+    return first
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The order of a sum, and so its last bit, may depend on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
