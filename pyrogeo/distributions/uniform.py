@@ -120,6 +120,15 @@ class RiemannianUniform(TorchDistribution):
         draws, cache["pool"] = cache["pool"][:n], cache["pool"][n:]
         return draws.reshape(shape)
 
+    @property
+    def num_starts(self) -> int:
+        """How many different starts `initial` has."""
+        if not isinstance(self.metric, CentroidMetric):
+            raise ValueError(
+                f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
+            )
+        return len(torch.unique(self.metric.centroids, dim=0))
+
     def initial(self, n: int) -> Tensor:
         """`n` different centroids, in random order, to start chains from; shape `(n, d)`."""
         if not isinstance(self.metric, CentroidMetric):

@@ -64,7 +64,7 @@ class Diagnosis:
         return f"{shown.to_string()}\n\nverdict: {self.verdict}\n{reasons}"
 
 
-def diagnose(draws: Any) -> Diagnosis:
+def diagnose(draws: Any, superchains: int | None = None) -> Diagnosis:
     """Judges the chains of ArviZ data.
 
     Rank-normalised split R-hat must be at most 1.01, bulk and tail effective sample sizes at least
@@ -74,6 +74,9 @@ def diagnose(draws: Any) -> Diagnosis:
     Args:
         draws: `arviz.InferenceData` or `xarray.DataTree` with a `posterior` group, and
             `sample_stats` if there are any (`lp`, `energy`, `diverging`, `tree_depth`).
+        superchains: groups of consecutive chains that started at one point; by default those that
+            `sample` noted. R-hat is then the nested one, made for many short chains, and chains'
+            means are compared between groups.
 
     Returns:
         verdict, table and reasons; `print` it.
@@ -88,9 +91,14 @@ def diagnose(draws: Any) -> Diagnosis:
     >>> diagnose(to_arviz({"z": z + 5 * np.arange(4).reshape(4, 1, 1)}, {})).verdict
     'disagree'
     """
-    quantities, table = series(draws)
+    quantities, table = series(draws, superchains)
+    groups = _superchains(draws, superchains, quantities)
     sample_stats = group_arrays(draws, "sample_stats")
-    failures = [*_stuck(quantities), *_separated(quantities, table), *_diverging(sample_stats)]
+    failures = [
+        *_stuck(quantities),
+        *_separated(quantities, table, groups),
+        *_diverging(sample_stats),
+    ]
     shortages = [*_too_short(quantities, table), *_energy(sample_stats)]
     notes = [*_saturated(draws, sample_stats), *_incomplete(draws)]
     verdict = "disagree" if failures else "too short" if shortages else "pass"
@@ -106,7 +114,9 @@ def diagnose(draws: Any) -> Diagnosis:
     return Diagnosis(verdict, table, (*failures, *shortages, *notes))
 
 
-def series(draws: Any) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+def series(
+    draws: Any, superchains: int | None = None
+) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Each scalar quantity as an array `(chain, draw)`, and its row of `Diagnosis.table`.
 
     Raises:
@@ -115,7 +125,17 @@ def series(draws: Any) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     posterior, sample_stats = group_arrays(draws, "posterior"), group_arrays(draws, "sample_stats")
     quantities = dict(_quantities(posterior, sample_stats))
     _check(quantities)
-    return quantities, pd.DataFrame({name: _row(x) for name, x in quantities.items()}).T
+    groups = _superchains(draws, superchains, quantities)
+    return quantities, pd.DataFrame({name: _row(x, groups) for name, x in quantities.items()}).T
+
+
+def _superchains(draws: Any, wanted: int | None, quantities: dict[str, np.ndarray]) -> int:
+    """The number of groups; as many as chains where there are none."""
+    chains = len(next(iter(quantities.values())))
+    groups = wanted or int(draws["posterior"].attrs.get("superchains", chains))
+    if (groups < 2 and chains > 1) or chains % groups:
+        raise ValueError(f"{groups} superchains do not divide {chains} chains in groups to compare")
+    return groups
 
 
 def _quantities(posterior: dict, sample_stats: dict) -> Iterator[tuple[str, np.ndarray]]:
@@ -143,14 +163,17 @@ def _check(quantities: dict[str, np.ndarray]) -> None:
             raise ValueError(f"{name} has NaN or infinite draws; expected finite numbers")
 
 
-def _row(x: np.ndarray) -> dict[str, float]:
+def _row(x: np.ndarray, groups: int) -> dict[str, float]:
+    r_hat_of = partial(az.rhat, method="rank")
+    if groups < len(x):
+        r_hat_of = partial(nested_r_hat, superchains=groups)
     mcse, bulk, tail, r_hat = (
         _number(function, x)
         for function in (
             partial(az.mcse, method="mean"),
             partial(az.ess, method="bulk"),
             partial(az.ess, method="tail", prob=(0.05, 0.95)),
-            partial(az.rhat, method="rank"),
+            r_hat_of,
         )
     )
     return {
@@ -168,6 +191,28 @@ def _number(function: Any, x: np.ndarray) -> float:
         return float(function(x.astype(float))) if np.ptp(x) > 0 else math.nan
 
 
+def nested_r_hat(x: np.ndarray, superchains: int) -> float:
+    """Rank-normalised split nested R-hat of consecutive groups of chains, x of shape `(chain, draw)`.
+
+    √(1 + B/W): B the variance of the groups' means, W the mean over groups of the variance between
+    and within the chains of a group. Many short chains pass as soon as they forgot their starts.
+
+    Source: Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman, *Nested R-hat*, 2024.
+    """
+    half = x.shape[1] // 2
+    halves = np.concatenate([x[:, :half], x[:, -half:]])
+    ids = np.tile(np.repeat(np.arange(superchains), len(x) // superchains), 2)
+    folded = np.abs(halves - np.median(halves))
+    return max(_nested(_rank_normal(halves), ids), _nested(_rank_normal(folded), ids))
+
+
+def _nested(x: np.ndarray, ids: np.ndarray) -> float:
+    groups = x[np.argsort(ids, kind="stable")].reshape(ids.max() + 1, -1, x.shape[1])
+    means = groups.mean(2)
+    within = groups.var(axis=2, ddof=1).mean(1) + means.var(axis=1, ddof=1)
+    return math.sqrt(1 + means.mean(1).var(ddof=1) / within.mean())
+
+
 def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
     moved = {name: np.ptp(x, axis=1) > 0 for name, x in quantities.items()}
     still = ~np.any(list(moved.values()), axis=0)
@@ -181,8 +226,10 @@ def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
         )
 
 
-def _separated(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> Iterator[str]:
-    p_values = {name: _p_value(x) for name, x in quantities.items()}
+def _separated(
+    quantities: dict[str, np.ndarray], table: pd.DataFrame, groups: int
+) -> Iterator[str]:
+    p_values = {name: _p_value(x, groups) for name, x in quantities.items()}
     apart = {
         name: _gap(quantities[name])
         for name, p in p_values.items()
@@ -201,13 +248,19 @@ def _separated(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> Iterat
     )
 
 
-def _p_value(x: np.ndarray) -> float:
+def _p_value(x: np.ndarray, groups: int) -> float:
     """The smaller p-value of the location and the spread (folded ranks), times two."""
     if len(x) < 2 or np.ptp(x) == 0:
         return 1.0
     ranks = _rank_normal(x)
     folded = _rank_normal(np.abs(x - np.median(x)))
-    return min(1.0, 2 * min(_welch(ranks), _welch(folded)))
+    test = _welch if groups == len(x) else partial(_anova, groups=groups)
+    return min(1.0, 2 * min(test(ranks), test(folded)))
+
+
+def _anova(x: np.ndarray, groups: int) -> float:
+    """P-value that groups of independent chains have equal means: the chains are what is counted."""
+    return float(stats.f_oneway(*x.mean(1).reshape(groups, -1)).pvalue)
 
 
 def _rank_normal(x: np.ndarray) -> np.ndarray:

@@ -33,6 +33,7 @@ def sample(
     warmup_steps: int = 500,
     initial_params: Tensor | None = None,
     seed: int | None = None,
+    num_superchains: int | None = None,
     num_workers: int = 1,
     progress: bool = True,
 ) -> Any:
@@ -50,6 +51,9 @@ def sample(
         warmup_steps: adaptation steps of each chain, thrown away.
         initial_params: starts of shape `(num_chains, d)`; by default different centroids.
         seed: None draws one from torch's global generator.
+        num_superchains: groups of chains that start at one point, for nested R-hat; must divide
+            `num_chains`. By default every chain starts elsewhere, if the density has starts enough;
+            for more chains of a batched kernel, as many groups as it has starts for.
         num_workers: processes to spread the chains over. More than one are spawned, so the density
             and the kernel must pickle, and a script needs `if __name__ == "__main__":`.
         progress: show a bar with divergences and step size.
@@ -72,9 +76,11 @@ def sample(
         )
     seed = fresh_seed(seed)
     with forked(seed), torch.inference_mode(False):
-        starts = _starts(density, num_chains, initial_params)
-    made = _checked_kernel(kernel, density.potential)
-    if getattr(made, "batched", False):
+        made = _checked_kernel(kernel, density.potential)
+        batched = getattr(made, "batched", False)
+        groups = _groups(density, num_chains, num_superchains, batched and initial_params is None)
+        starts = _starts(density, num_chains, groups, initial_params)
+    if batched:
         collected = _CollectedBatch(num_chains, warmup_steps, num_samples, progress)
         chains = [
             Chain(density.potential, kernel, num_samples, warmup_steps, starts, derived_seed(seed))
@@ -95,6 +101,7 @@ def sample(
     except KeyboardInterrupt:
         collected.interrupted = True
     attrs = {"seed": seed, "incomplete": collected.interrupted}
+    attrs |= {"superchains": groups} if groups < num_chains else {}
     attrs |= {"max_tree_depth": made._max_tree_depth} if isinstance(made, NUTS) else {}
     return _assembled(density, starts, collected, attrs)
 
@@ -187,9 +194,27 @@ def _check_counts(num_samples: int, num_chains: int, warmup_steps: int, num_work
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
-def _starts(density: Any, num_chains: int, initial_params: Tensor | None) -> Tensor:
+def _groups(density: Any, num_chains: int, wanted: int | None, may_share: bool) -> int:
+    """Number of different starts."""
+    if wanted is not None:
+        if not isinstance(wanted, int) or wanted < 1 or num_chains % wanted:
+            raise ValueError(f"num_superchains must divide {num_chains} chains, got {wanted!r}")
+        return wanted
+    most = getattr(density, "num_starts", num_chains) if may_share else num_chains
+    if num_chains <= most:
+        return num_chains
+    divisors = [n for n in range(2, most + 1) if num_chains % n == 0]
+    if not divisors:
+        raise ValueError(
+            f"{num_chains} chains cannot be shared out evenly to at most {most} different starts; take "
+            "a number of chains with more divisors, or pass initial_params"
+        )
+    return divisors[-1]
+
+
+def _starts(density: Any, num_chains: int, groups: int, initial_params: Tensor | None) -> Tensor:
     if initial_params is None:
-        return density.initial(num_chains)
+        return density.initial(groups).repeat_interleave(num_chains // groups, 0)
     starts = initial_params.get("z") if isinstance(initial_params, dict) else initial_params
     expected = (num_chains, *density.event_shape)
     if not torch.is_tensor(starts) or tuple(starts.shape) != expected:

@@ -70,3 +70,16 @@ def test_the_verdict_is_the_same_everywhere():
 def test_too_few_draws(shape):
     with pytest.raises(ValueError, match=rf"at least 4 draws of each chain, got {shape[1]}"):
         diagnostics.diagnose(make(np.zeros(shape)))
+
+
+@pytest.mark.parametrize(("chains", "superchains"), [(12, 4), (8, 2), (64, 16)])
+def test_nested_r_hat_is_arviz_s(chains, superchains):
+    x = np.random.default_rng(0).normal(size=(chains, 50)) + np.arange(chains)[:, None] / chains
+    ours = diagnostics.nested_r_hat(x, superchains)
+    # Of ArviZ 1.3, `rhat_nested(method="rank")`; checked against it where it is installed.
+    expected = {(12, 4): 1.046969130, (8, 2): 1.037213533, (64, 16): 1.042793177}
+    assert ours == pytest.approx(expected[chains, superchains], abs=1e-6)
+    if draws._ARVIZ_1:
+        ids = np.repeat(np.arange(superchains), chains // superchains)
+        theirs = draws.az.rhat_nested(x, superchain_ids=ids, method="rank")
+        assert ours == pytest.approx(float(theirs), rel=1e-12)
