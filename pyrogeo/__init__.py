@@ -7,7 +7,7 @@ uniform density, and the density gives samples, whose chains ArviZ judges.
 from pyrogeo import datasets, errors, plots
 from pyrogeo.distributions import GeometricMixture, RiemannianUniform
 from pyrogeo.geometry import CentroidMetric, Metric
-from pyrogeo.sampling import BatchHMC, diagnose, sample
+from pyrogeo.sampling import BatchHMC, diagnose, sample, sample_smc
 from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, priors
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "plots",
     "priors",
     "sample",
+    "sample_smc",
 ]

@@ -59,6 +59,7 @@ class Diagnosis:
     def __str__(self) -> str:
         formats = {"mean": "{:.3g}", "sd": "{:.3g}", "mcse_mean": "{:.2g}"}
         formats |= {"ess_bulk": "{:.0f}", "ess_tail": "{:.0f}", "r_hat": "{:.3f}"}
+        formats |= {"ess_between": "{:.0f}"}
         shown = self.table.apply(lambda column: column.map(formats[column.name].format))
         reasons = "\n".join(f"- {reason}" for reason in self.reasons)
         return f"{shown.to_string()}\n\nverdict: {self.verdict}\n{reasons}"
@@ -91,6 +92,8 @@ def diagnose(draws: Any, superchains: int | None = None) -> Diagnosis:
     >>> diagnose(to_arviz({"z": z + 5 * np.arange(4).reshape(4, 1, 1)}, {})).verdict
     'disagree'
     """
+    if draws_method(draws) == "smc":
+        return _diagnose_runs(draws)
     quantities, table = series(draws, superchains)
     groups = _superchains(draws, superchains, quantities)
     sample_stats = group_arrays(draws, "sample_stats")
@@ -189,6 +192,49 @@ def _row(x: np.ndarray, groups: int) -> dict[str, float]:
 def _number(function: Any, x: np.ndarray) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         return float(function(x.astype(float))) if np.ptp(x) > 0 else math.nan
+
+
+def draws_method(draws: Any) -> str:
+    """How the draws were made, as far as they say."""
+    try:
+        return str(draws["posterior"].attrs.get("method", "chains"))
+    except (KeyError, TypeError, IndexError):
+        return "chains"
+
+
+def _diagnose_runs(draws: Any) -> Diagnosis:
+    """The verdict on independent runs, within which draws are not independent."""
+    quantities, table = series(draws)
+    runs = len(next(iter(quantities.values())))
+    table["ess_between"] = [_between(x) for x in quantities.values()]
+    # R-hat of runs whose means differ by chance is √(1 + 1/(draws each is worth)): no test is needed.
+    volumes = np.array(draws["posterior"].attrs["log_volume"], float)
+    spread = volumes.std(ddof=1) if runs > 1 else math.nan
+    worst, name = table["ess_between"].min(), table["ess_between"].idxmin()
+    if runs < 2:
+        verdict, reason = "too short", "One run cannot disagree with itself: take at least two."
+    elif table["r_hat"].max() > R_HAT or worst < ESS:
+        verdict = "too short"
+        reason = (
+            f"The runs differ: the effective sample size between runs of {name} is {worst:.0f} of {ESS}, "
+            f"R-hat is up to {table['r_hat'].max():.3f}. Take larger runs."
+        )
+    else:
+        verdict = "pass"
+        reason = (
+            f"R-hat between runs is at most {table['r_hat'].max():.3f}, the effective sample size between "
+            f"runs at least {worst:.0f} (of {name}), the log-volume {volumes.mean():.3f} with a spread of "
+            f"{spread:.2g} between runs."
+        )
+    return Diagnosis(verdict, table, (reason, *_incomplete(draws)))
+
+
+def _between(x: np.ndarray) -> float:
+    """Independent draws that all runs together are worth, from the spread of the runs' means."""
+    if len(x) < 2 or np.ptp(x) == 0:
+        return math.nan
+    worth = x.var(axis=1, ddof=1).mean() / x.mean(1).var(ddof=1)
+    return float(min(worth * len(x), x.size))
 
 
 def nested_r_hat(x: np.ndarray, superchains: int) -> float:

@@ -1,0 +1,105 @@
+"""Exact draws as ArviZ data: independent runs of sequential Monte Carlo in the place of chains."""
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from pyrogeo._random import derived_seed, forked, fresh_seed
+from pyrogeo.distributions import RiemannianUniform
+from pyrogeo.distributions.smc import Population, anneal
+from pyrogeo.errors import SamplingWarning
+from pyrogeo.geometry import CentroidMetric
+from pyrogeo.sampling.draws import to_arviz
+
+__all__ = ["sample_smc"]
+
+_SMALLEST_POPULATION = 2048
+_MANY_STAGES = 20
+_POOR_ACCEPTANCE = 0.2
+
+
+def sample_smc(
+    density: RiemannianUniform,
+    num_samples: int,
+    num_runs: int = 8,
+    *,
+    seed: int | None = None,
+    progress: bool = True,
+) -> Any:
+    """Exact draws from several independent runs, for `diagnose` to compare.
+
+    Draws within a run are exchangeable but share ancestors; what is independent is the runs. Effective
+    sample sizes are therefore those between runs.
+
+    Args:
+        density: of a `CentroidMetric`.
+        num_samples: of each run; a run's population has at least 2,048 points, of which these are a
+            random part.
+        num_runs: at least two for a verdict.
+        seed: None draws one from torch's global generator.
+        progress: show a bar.
+
+    Returns:
+        ArviZ data with the runs as chains: `posterior` with `z`, `sample_stats` with `lp` (log-density,
+        not normalised). Attributes: `method`, `log_volume` of each run, and as JSON `temperatures`,
+        `ess` and `acceptance` of each run's stages.
+
+    Raises:
+        ValueError: for counts out of range, or a density that has no mixture to start from.
+
+    Source: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006.
+    """
+    for name, value in {"num_samples": num_samples, "num_runs": num_runs}.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    metric = getattr(density, "metric", None)
+    if not isinstance(metric, CentroidMetric):
+        raise ValueError(
+            "exact draws need the density of a CentroidMetric, whose mixture they start from, got "
+            f"{type(metric if metric is not None else density).__name__}; use pyrogeo.sample"
+        )
+    seed = fresh_seed(seed)
+    runs, draws = [], []
+    bar = tqdm(range(num_runs), desc="sample", disable=not progress)
+    try:
+        for run in bar:
+            with forked(derived_seed(seed, run), metric.centroids.device):
+                population = anneal(metric, max(num_samples, _SMALLEST_POPULATION))
+                chosen = torch.randperm(len(population.particles))[:num_samples]
+            runs.append(population)
+            draws.append(population.particles[chosen.to(population.particles.device)])
+            bar.set_postfix_str(f"{len(population.temperatures)} stages", refresh=False)
+    except KeyboardInterrupt:
+        if not runs:
+            raise
+        warnings.warn(f"interrupted: {len(runs)} of {num_runs} runs", SamplingWarning, stacklevel=2)
+    _warn_if_hard(runs)
+    z = torch.stack(draws)
+    attrs = {
+        "method": "smc",
+        "seed": seed,
+        "incomplete": len(runs) < num_runs,
+        "log_volume": [run.log_volume for run in runs],
+        **{
+            name: json.dumps([getattr(run, name) for run in runs])
+            for name in ("temperatures", "ess", "acceptance")
+        },
+    }
+    lp = density.log_density(z).cpu().numpy()
+    return to_arviz({"z": z.cpu().numpy()}, {"lp": lp}, attrs)
+
+
+def _warn_if_hard(runs: list[Population]) -> None:
+    stages = max(len(run.temperatures) for run in runs)
+    acceptance = min(run.acceptance[-1] for run in runs)
+    if stages > _MANY_STAGES or acceptance < _POOR_ACCEPTANCE:
+        warnings.warn(
+            f"centroids overlap so strongly that a run took {stages} stages and accepted "
+            f"{acceptance:.0%} of its last moves; compare the runs with diagnose",
+            SamplingWarning,
+            stacklevel=3,
+        )
