@@ -34,9 +34,16 @@ def replacing(path: PathLike, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.part")
     try:
         write(temporary)
+        temporary.chmod(0o666 & ~_umask())  # some writers leave it readable by its owner only
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_tensors(

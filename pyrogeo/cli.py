@@ -115,13 +115,16 @@ def fit(
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Pass over images that cannot be read.")
     ] = False,
+    standardize: Annotated[
+        bool, typer.Option(help="Standardise the columns of a table; decode puts their units back.")
+    ] = True,
     latent_dim: Annotated[int, typer.Option(help="Dimension of the latent space.", min=1)] = 16,
-    network: Annotated[str, typer.Option(help="mlp, or conv for images.")] = "mlp",
+    network: Annotated[str, typer.Option(metavar="mlp|conv", help="conv is for images.")] = "mlp",
     hidden: Annotated[
         str, typer.Option(help="Units or channels of the encoder's layers.")
     ] = "256,256",
     guide: Annotated[
-        str, typer.Option(help="Covariance of the posterior: diagonal or full.")
+        str, typer.Option(metavar="diagonal|full", help="Covariance of the posterior.")
     ] = "diagonal",
     likelihood: Annotated[
         str | None,
@@ -132,7 +135,9 @@ def fit(
     ] = None,
     beta: Annotated[float, typer.Option(help="Factor β of the latent terms.", min=0)] = 1.0,
     epochs: Annotated[int, typer.Option(help="Passes over the data, at most.", min=1)] = 100,
-    batch_size: Annotated[int, typer.Option(help="Data of one step.", min=1)] = 100,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Data of one step [default: 100, or fewer of few].", min=1)
+    ] = None,
     learning_rate: Annotated[float, typer.Option(help="Adam's learning rate.")] = 1e-3,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without improvement.", min=1)
@@ -156,7 +161,8 @@ def fit(
         from pyrogeo.run import Run
         from pyrogeo.vae.standard import standard_vae
 
-        dataset = _dataset(data, labels, size, grey, skip_broken, seed)
+        dataset = _dataset(data, labels, size, grey, skip_broken, standardize, seed)
+        few = min(100, max(16, len(dataset.train) // 10))  # at least some ten steps an epoch
         likelihood = likelihood or (
             "bernoulli" if len(dataset.event_shape) == 3 else "learned-normal"
         )
@@ -172,13 +178,16 @@ def fit(
             )
         options = {
             "epochs": epochs,
-            "batch_size": batch_size,
+            "batch_size": batch_size or few,
             "learning_rate": learning_rate,
             "patience": patience,
         }
         where = data if data in ("digits", "patches") else str(Path(data).resolve().name)
         statement = {"command": "fit", "data": where, "vae": vae.statement, **options, "seed": seed}
-        run = _continued(out, statement) or Run.create(out, **statement)
+        run = _continued(out, statement)
+        if run is not None:
+            typer.echo(f"continuing {out}")
+        run = run or Run.create(out, **statement)
         history = run.fit(vae, dataset, **options, seed=seed, device=device, progress=progress)
         done = f"{len(history.table)} epochs"
         if history.stopped == "interrupted":
@@ -194,7 +203,13 @@ def fit(
 
 
 def _dataset(
-    data: str, labels: Path | None, size: int, grey: bool, skip_broken: bool, seed: int
+    data: str,
+    labels: Path | None,
+    size: int,
+    grey: bool,
+    skip_broken: bool,
+    standardize: bool,
+    seed: int,
 ) -> Any:
     from pyrogeo import datasets
 
@@ -208,7 +223,10 @@ def _dataset(
         return datasets.from_folder(data, (size, size), mode, broken=broken, seed=seed)
     if not Path(data).exists():
         raise ValueError(f"{data} is no file or folder, and not digits or patches")
-    return datasets.from_array(data, labels, seed=seed)
+    dataset = datasets.from_array(data, labels, seed=seed)
+    if standardize and dataset.train.dim() == 2:
+        dataset = datasets.from_array(data, labels, standardize=True, seed=seed)
+    return dataset
 
 
 def _numbers(words: str) -> tuple[int, ...]:
@@ -243,7 +261,7 @@ def sample(
     num_samples: Annotated[
         int, typer.Option("-n", "--num-samples", help="Draws of each chain.", min=1)
     ] = 500,
-    kernel: Annotated[str, typer.Option(help="nuts or hmc.")] = "nuts",
+    kernel: Annotated[str, typer.Option(metavar="nuts|hmc", help="Pyro's kernel.")] = "nuts",
     chains: Annotated[int, typer.Option(help="Number of chains.", min=1)] = 4,
     warmup: Annotated[int, typer.Option(help="Adaptation steps, thrown away.", min=0)] = 500,
     num_steps: Annotated[int, typer.Option(help="Leapfrog steps of hmc.", min=1)] = 10,

@@ -8,7 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Dataset:
     Attributes:
         name: what the data are, for tables and run folders.
         classes: what the labels stand for, in their order; empty where they are plain numbers.
+        location, scale: of a standardised table, whose numbers were `location + scale * x`.
     """
 
     train: Tensor
@@ -42,6 +43,8 @@ class Dataset:
     test_labels: Tensor | None = None
     name: str = "data"
     classes: tuple[str, ...] = ()
+    location: Tensor | None = None
+    scale: Tensor | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -125,13 +128,14 @@ def from_array(
     data: Any,
     labels: Any = None,
     *,
+    standardize: bool = False,
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
     """Data of one's own from a file or from memory.
 
-    Two dimensions make a table, of which every number is kept as it is. Three or four make images:
+    Two dimensions make a table, of which every number is kept as it is, or standardised. Three or four make images:
     grey ones of shape `(N, H, W)` get a channel, and with the one or three channels last,
     `(N, H, W, C)`, they are moved to the front. Bytes become [0, 1] by dividing by 255; other images must
     be floating-point numbers, as their white cannot be known.
@@ -140,6 +144,8 @@ def from_array(
         data: a tensor, an array, or the path of a `.npy` or `.npz` file. An `.npz` file holds one
             array, or one named `x`, `data` or `images`, and labels as `y` or `labels`.
         labels: N integers or words, also as a path.
+        standardize: subtract each column's mean and divide by its standard deviation, both of the
+            training part; tables only. Columns of different sizes need it.
         validation, test: shares held out, between 0 and 1. The test share is of all data, the
             validation share of the rest. With labels the split keeps the classes' shares where
             every class has members enough.
@@ -159,7 +165,17 @@ def from_array(
     y = found if labels is None else _loaded(labels)[0]
     x = _as_float(x)
     y, classes = _as_labels(y, len(x))
-    return _split(x, y, validation, test, seed, name, classes)
+    data = _split(x, y, validation, test, seed, name, classes)
+    return _standardized(data) if standardize else data
+
+
+def _standardized(data: Dataset) -> Dataset:
+    if data.train.dim() != 2:
+        raise ValueError(f"only tables are standardised, got events of shape {data.event_shape}")
+    location, scale = data.train.mean(0), data.train.std(0)
+    scale = torch.where(scale > 0, scale, 1.0)
+    parts = {p: (getattr(data, p) - location) / scale for p in ("train", "validation", "test")}
+    return replace(data, **parts, location=location, scale=scale)
 
 
 def from_folder(
@@ -208,7 +224,10 @@ def from_folder(
         words = "; ".join(f"{f.relative_to(folder)}: {read[f]}" for f in faulty[:5])
         words += f"; and {len(faulty) - 5} more" if len(faulty) > 5 else ""
         if broken == "refuse":
-            raise ValueError(f"{len(faulty)} files cannot be read as images ({words})")
+            raise ValueError(
+                f"{len(faulty)} files cannot be read as images ({words}); broken='skip' "
+                "(--skip-broken) passes over them"
+            )
         warnings.warn(f"skipped {len(faulty)} files ({words})", PyrogeoWarning, stacklevel=2)
     good = [file for file in files if file not in faulty]
     if not good:

@@ -124,6 +124,8 @@ class Run:
         tensors = {"examples": data.test[:_EXAMPLES]}
         if data.train_labels is not None:
             tensors["labels"] = data.train_labels
+        if data.location is not None:
+            tensors |= {"data_location": data.location, "data_scale": data.scale}
         try:
             loc, spread, is_full = posterior_moments(vae.embed(data.train))
             tensors |= {"loc": loc, "covariance" if is_full else "variance": spread}
@@ -232,6 +234,8 @@ class Run:
     def decode(self, vae: VAE | None = None, replace: bool = False) -> Path:
         """Writes `decoded.npz`: `z` and `data`, the likelihood's mean, of shape `(chain, draw, …)`.
 
+        Of a standardised table, in the units that it came in.
+
         Args:
             vae: of one's own parts; by default the folder's.
             replace: a file that is there.
@@ -240,8 +244,11 @@ class Run:
         if path.exists() and not replace:
             raise ValueError(f"{path} exists already; replace it, or use another folder")
         z = torch.from_numpy(self.draws().posterior["z"].to_numpy())
-        data = (vae or self.vae()).decode(z.flatten(0, 1)).mean
-        np.savez_compressed(path, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]).cpu())
+        data = (vae or self.vae()).decode(z.flatten(0, 1)).mean.cpu()
+        tensors = self._posterior_tensors()
+        if "data_scale" in tensors:
+            data = tensors["data_location"] + tensors["data_scale"] * data
+        np.savez_compressed(path, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))
         return path
 
     def summary(self) -> str:
@@ -250,6 +257,8 @@ class Run:
         lines = [f"{self.folder}: {words['state']}, created {words['created']}"]
         for name, value in words["statement"].items():
             lines.append(f"  {name}: {json.dumps(value) if isinstance(value, dict) else value}")
+        if words["state"] == "interrupted":
+            lines.append("training was interrupted: the same fit on this folder continues it")
         if self.has("history"):
             history = self.history()
             table = history.table

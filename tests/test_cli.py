@@ -5,6 +5,8 @@ from typer.testing import CliRunner
 
 from pyrogeo.cli import app
 
+SHIFT, SPREAD = np.array([5, 1000, -3, 0, 9, 1e4]), np.array([1, 50, 0.01, 1, 2, 1])
+
 
 def call(*arguments, code=0):
     result = CliRunner().invoke(app, [str(a) for a in arguments])
@@ -16,7 +18,9 @@ def call(*arguments, code=0):
 def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    np.save(folder / "table.npy", rng.normal(size=(90, 2)) @ rng.normal(size=(2, 6)))
+    np.save(
+        folder / "table.npy", rng.normal(size=(90, 2)) @ rng.normal(size=(2, 6)) * SPREAD + SHIFT
+    )
     return folder / "table.npy"
 
 
@@ -44,6 +48,11 @@ def test_from_a_table_to_pictures(run):
     assert "verdict:" in call("diagnose", run)
     call("diagnose", run, "--strict", code=2)
     assert "decoded.npz" in call("decode", run)
+    with np.load(
+        run / "decoded.npz"
+    ) as decoded:  # in the table's units, not in standard deviations
+        x = decoded["data"].reshape(-1, 6)
+    assert (np.abs(x.mean(0) - SHIFT) < 5 * np.abs(SPREAD) + 1e-6).all()
     printed = call("plot", run)
     assert {p.name for p in (run / "figures").iterdir()} == {
         "history.png", "reconstructions.png", "latent.png", "chains.png", "spectrum.png",

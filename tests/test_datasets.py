@@ -99,6 +99,17 @@ def test_labels(tmp_path):
     )
 
 
+def test_standardised_tables():
+    x = np.random.default_rng(0).normal(size=(100, 3)) * [1, 1000, 0] + [5, -2, 7]
+    data = from_array(x, standardize=True)
+    torch.testing.assert_close(data.train.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(data.train.std(0), torch.tensor([1.0, 1.0, 0.0]))
+    plain = from_array(x)
+    torch.testing.assert_close(data.location + data.scale * data.test, plain.test)
+    with pytest.raises(ValueError, match="only tables are standardised"):
+        from_array(np.zeros((9, 4, 4)), standardize=True)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

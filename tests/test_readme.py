@@ -33,10 +33,22 @@ def test_an_encoder_of_one_s_own():
     assert names["z"].shape == (1000, 3)
 
 
+def test_a_metric_of_one_s_own(monkeypatch):
+    sample = partial(pg.sample, seed=0, warmup_steps=100, progress=False)
+    monkeypatch.setattr(pg, "sample", sample)
+    names = {"pg": pg}
+    exec(BLOCKS[3], names)
+    z = torch.from_numpy(names["draws"].posterior["z"].to_numpy())
+    height = (1 - (z**2).sum(-1)) / (1 + (z**2).sum(-1))
+    # Archimedes: the height of a uniform point on the sphere is uniform on [−1, 1].
+    assert abs(height.mean()) < 0.15
+    assert height.var().item() == pytest.approx(1 / 3, abs=0.06)
+
+
 def test_the_other_estimator(monkeypatch, embedded):
     pytest.importorskip("sklearn_extra", reason="scikit-learn-extra is not installed")
     names = {"pg": pg, "posterior": embedded[16]}
-    exec(BLOCKS[3], names)
+    exec(BLOCKS[4], names)
     assert names["metric"].n_centroids == 100
 
 

@@ -44,7 +44,7 @@ def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
         trace_ax.set(
             ylabel=label, title=f"R-hat {table.loc[name, 'r_hat']:.3f}", xlim=(0, x.shape[1])
         )
-        rank_ax.set(ylabel=label)
+        rank_ax.set(ylabel=f"{label}: draws")
     axes[0, 0].set_title("ranks: flat where chains agree")
     axes[-1, 0].set_xlabel("rank among all draws")
     axes[-1, 1].set_xlabel("draw")
@@ -91,6 +91,9 @@ def history(training: History, ax: Axes | None = None) -> Axes:
         )
     for epoch in table.index[1:][table["learning_rate"].diff().iloc[1:] < 0]:
         ax.axvline(epoch, ymax=0.03, color="grey", lw=1)
+    losses = table[["loss", "validation_loss"]].to_numpy()
+    if np.nanmax(np.abs(losses)) > 1e3 * np.nanmedian(np.abs(losses)):
+        ax.set_yscale("symlog")  # one explosion would flatten all else
     title = "" if training.stopped == "finished" else f"stopped: {training.stopped}"
     ax.set(
         xlabel="epoch (ticks at the bottom: a lower learning rate)", ylabel="−ELBO, nats per datum"

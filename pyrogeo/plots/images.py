@@ -77,10 +77,10 @@ def reconstructions(vae: VAE, data: Tensor, ax: Axes | None = None, columns: int
     given, made = data.flatten(1).double().numpy(), again.flatten(1).double().numpy()
     explained = 1 - ((given - made) ** 2).sum() / ((given - given.mean(0)) ** 2).sum()
     ax = ax or plt.subplots(figsize=(5, 5), layout="constrained")[1]
+    words = f"{explained:.0%} of the variance explained"
+    words = words if explained >= 0 else "worse than the mean of each column"
     ax.scatter(given, made, s=4, lw=0, alpha=0.5, color="#0072B2")
     ends = [min(given.min(), made.min()), max(given.max(), made.max())]
     ax.plot(ends, ends, color="black", lw=0.8)
-    ax.set(
-        xlabel="data", ylabel="reconstruction", title=f"{explained:.0%} of the variance explained"
-    )
+    ax.set(xlabel="data", ylabel="reconstruction", title=words)
     return ax

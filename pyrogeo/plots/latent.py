@@ -18,6 +18,7 @@ __all__ = ["latent_space", "spectrum"]
 _VOLUME_COLOURS = LinearSegmentedColormap.from_list(
     "volume", plt.get_cmap("bone")(np.linspace(0.5, 1, 64))
 )
+_MOST_DRAWS = 150  # of one chain in a picture, or they hide what lies below
 _OUTLINE = {"edgecolors": "black", "linewidths": 0.5}
 
 
@@ -29,7 +30,7 @@ def latent_space(
     ax: Axes | None = None,
     resolution: int = 300,
 ) -> Axes:
-    """The latent space: volume, embeddings by class, centroids and draws.
+    """The latent space: volume, embeddings by class, centroids and draws, up to 150 of each chain.
 
     In two dimensions the background is log₁₀ √det G with a colour bar. Beyond two, points are shown
     in the first two principal coordinates of the embeddings (else of the centroids or draws), with
@@ -62,17 +63,20 @@ def latent_space(
     if centroids is not None:
         ax.scatter(
             *project(_points(centroids)).T,
-            s=22,
+            s=12,
             c="white",
             zorder=3,
             label=f"{len(centroids)} centroids",
             **_OUTLINE,
         )
-    for (name, z), marker in zip(chains_of_draws, "+x1234", strict=False):
+    for (name, z), marker in zip(chains_of_draws, "+x^sDv", strict=False):
         flat_z = project(z)
         beyond = ((flat_z < low) | (flat_z > high)).any(1).sum()
         name += f" ({beyond} outside the frame)" if beyond else ""
-        ax.scatter(*flat_z.T, s=12, marker=marker, c="black", lw=0.6, zorder=2.5, label=name)
+        shown = flat_z[np.unique(np.linspace(0, len(z) - 1, _MOST_DRAWS).round().astype(int))]
+        name += f", {len(shown)} of {len(z)} shown" if len(shown) < len(z) else ""
+        hollow = {"c": "black"} if marker in "+x" else {"facecolors": "none", "edgecolors": "black"}
+        ax.scatter(*shown.T, s=14, marker=marker, lw=0.7, zorder=2.5, label=name, **hollow)
     ax.set(
         xlabel=axis_labels[0],
         ylabel=axis_labels[1],

@@ -210,13 +210,13 @@ def _diagnose_runs(draws: Any) -> Diagnosis:
     # R-hat of runs whose means differ by chance is √(1 + 1/(draws each is worth)): no test is needed.
     volumes = np.array(draws["posterior"].attrs["log_volume"], float)
     spread = volumes.std(ddof=1) if runs > 1 else math.nan
-    worst, name = table["ess_between"].min(), table["ess_between"].idxmin()
+    worst, name = (table["ess_between"].min(), table["ess_between"].fillna(0).idxmin())
     if runs < 2:
         verdict, reason = "too short", "One run cannot disagree with itself: take at least two."
     elif table["r_hat"].max() > R_HAT or worst < ESS:
         verdict = "too short"
         reason = (
-            f"The runs differ: the effective sample size between runs of {name} is {worst:.0f} of {ESS}, "
+            f"The runs differ: the effective sample size between runs of {name} is {worst:.0f} (at least {ESS} are wanted), "
             f"R-hat is up to {table['r_hat'].max():.3f}. Take larger runs."
         )
     else:
@@ -356,7 +356,9 @@ def _too_short(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> Iterat
     more = _round_up((factor - 1) * draws)
     what = []
     if least.min() < ESS:
-        what.append(f"the effective sample size of {least.idxmin()} is {least.min():.0f} of {ESS}")
+        what.append(
+            f"the effective sample size of {least.idxmin()} is {least.min():.0f}, below {ESS}"
+        )
     if r_hat > R_HAT:
         what.append(f"R-hat of {table['r_hat'].idxmax()} is {r_hat:.3f}, above {R_HAT}")
     yield (

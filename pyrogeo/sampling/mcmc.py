@@ -125,7 +125,7 @@ class _Collected:
             self.draws[chain].append(transition)
             self.divergences += transition.diverging
         self.bar.set_postfix_str(
-            f"chain {chain + 1}{' (warm-up)' if warmup else ''}, step size "
+            f"chain {chain}{' (warm-up)' if warmup else ''}, step size "
             f"{transition.step_size:.2e}, {self.divergences} divergences",
             refresh=False,
         )
