@@ -116,9 +116,8 @@ def test_spectrum_history_and_reconstructions():
     ax = plots.reconstructions(vae, torch.rand(20, 1, 8, 8))
     assert [t.get_text() for t in ax.get_yticklabels()] == ["data", "reconstruction"]
     table = small_vae(event=(5,))
-    assert (
-        "of the variance explained" in plots.reconstructions(table, torch.rand(20, 5)).get_title()
-    )
+    title = plots.reconstructions(table, torch.rand(20, 5)).get_title()
+    assert "of the variance explained" in title or "worse than the mean" in title
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -63,8 +63,8 @@ def latent_space(
     if centroids is not None:
         ax.scatter(
             *project(_points(centroids)).T,
-            s=12,
-            c="white",
+            s=20,
+            facecolors="none",
             zorder=3,
             label=f"{len(centroids)} centroids",
             **_OUTLINE,

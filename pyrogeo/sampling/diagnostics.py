@@ -20,9 +20,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from pyrogeo.sampling.draws import az, group_arrays
+from pyrogeo.sampling.statistics import (
+    between_run_ess,
+    gap,
+    nested_r_hat,
+    number,
+    p_value,
+)
 
 __all__ = ["Diagnosis", "diagnose", "series"]
 
@@ -31,7 +37,6 @@ ESS = 400
 E_BFMI = 0.3
 ALPHA = 1e-4  # of calling agreeing chains in disagreement, over all quantities together
 _MIN_DRAWS = 4
-_MIN_ESS = 10  # of a typical chain, for its mean to be compared with another's
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def _row(x: np.ndarray, groups: int) -> dict[str, float]:
     if groups < len(x):
         r_hat_of = partial(nested_r_hat, superchains=groups)
     mcse, bulk, tail, r_hat = (
-        _number(function, x)
+        number(function, x)
         for function in (
             partial(az.mcse, method="mean"),
             partial(az.ess, method="bulk"),
@@ -189,11 +194,6 @@ def _row(x: np.ndarray, groups: int) -> dict[str, float]:
     }
 
 
-def _number(function: Any, x: np.ndarray) -> float:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(function(x.astype(float))) if np.ptp(x) > 0 else math.nan
-
-
 def draws_method(draws: Any) -> str:
     """How the draws were made, as far as they say."""
     try:
@@ -206,7 +206,7 @@ def _diagnose_runs(draws: Any) -> Diagnosis:
     """The verdict on independent runs, within which draws are not independent."""
     quantities, table = series(draws)
     runs = len(next(iter(quantities.values())))
-    table["ess_between"] = [_between(x) for x in quantities.values()]
+    table["ess_between"] = [between_run_ess(x) for x in quantities.values()]
     # R-hat of runs whose means differ by chance is √(1 + 1/(draws each is worth)): no test is needed.
     volumes = np.array(draws["posterior"].attrs["log_volume"], float)
     spread = volumes.std(ddof=1) if runs > 1 else math.nan
@@ -229,36 +229,6 @@ def _diagnose_runs(draws: Any) -> Diagnosis:
     return Diagnosis(verdict, table, (reason, *_incomplete(draws)))
 
 
-def _between(x: np.ndarray) -> float:
-    """Independent draws that all runs together are worth, from the spread of the runs' means."""
-    if len(x) < 2 or np.ptp(x) == 0:
-        return math.nan
-    worth = x.var(axis=1, ddof=1).mean() / x.mean(1).var(ddof=1)
-    return float(min(worth * len(x), x.size))
-
-
-def nested_r_hat(x: np.ndarray, superchains: int) -> float:
-    """Rank-normalised split nested R-hat of consecutive groups of chains, x of shape `(chain, draw)`.
-
-    √(1 + B/W): B the variance of the groups' means, W the mean over groups of the variance between
-    and within the chains of a group. Many short chains pass as soon as they forgot their starts.
-
-    Source: Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman, *Nested R-hat*, 2024.
-    """
-    half = x.shape[1] // 2
-    halves = np.concatenate([x[:, :half], x[:, -half:]])
-    ids = np.tile(np.repeat(np.arange(superchains), len(x) // superchains), 2)
-    folded = np.abs(halves - np.median(halves))
-    return max(_nested(_rank_normal(halves), ids), _nested(_rank_normal(folded), ids))
-
-
-def _nested(x: np.ndarray, ids: np.ndarray) -> float:
-    groups = x[np.argsort(ids, kind="stable")].reshape(ids.max() + 1, -1, x.shape[1])
-    means = groups.mean(2)
-    within = groups.var(axis=2, ddof=1).mean(1) + means.var(axis=1, ddof=1)
-    return math.sqrt(1 + means.mean(1).var(ddof=1) / within.mean())
-
-
 def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
     moved = {name: np.ptp(x, axis=1) > 0 for name, x in quantities.items()}
     still = ~np.any(list(moved.values()), axis=0)
@@ -275,9 +245,9 @@ def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
 def _separated(
     quantities: dict[str, np.ndarray], table: pd.DataFrame, groups: int
 ) -> Iterator[str]:
-    p_values = {name: _p_value(x, groups) for name, x in quantities.items()}
+    p_values = {name: p_value(x, groups) for name, x in quantities.items()}
     apart = {
-        name: _gap(quantities[name])
+        name: gap(quantities[name])
         for name, p in p_values.items()
         if p < ALPHA / len(p_values) and table.loc[name, "r_hat"] > R_HAT
     }
@@ -292,55 +262,6 @@ def _separated(
         "chains will not cross; draw exactly with RiemannianUniform.sample, or report the modes "
         "separately."
     )
-
-
-def _p_value(x: np.ndarray, groups: int) -> float:
-    """The smaller p-value of the location and the spread (folded ranks), times two."""
-    if len(x) < 2 or np.ptp(x) == 0:
-        return 1.0
-    ranks = _rank_normal(x)
-    folded = _rank_normal(np.abs(x - np.median(x)))
-    test = _welch if groups == len(x) else partial(_anova, groups=groups)
-    return min(1.0, 2 * min(test(ranks), test(folded)))
-
-
-def _anova(x: np.ndarray, groups: int) -> float:
-    """P-value that groups of independent chains have equal means: the chains are what is counted."""
-    return float(stats.f_oneway(*x.mean(1).reshape(groups, -1)).pvalue)
-
-
-def _rank_normal(x: np.ndarray) -> np.ndarray:
-    ranks = stats.rankdata(x).reshape(x.shape)
-    return stats.norm.ppf((ranks - 0.375) / (x.size + 0.25))
-
-
-def _welch(x: np.ndarray) -> float:
-    """P-value of Welch's test that chains with autocorrelation have equal means."""
-    x = x[np.ptp(x, axis=1) > 0]
-    if len(x) < 2:
-        return 1.0
-    # One chain's effective sample size is itself uncertain, and too large where the chain is shorter
-    # than its memory. The median over the chains stands for all, and a quarter of it is what it is
-    # worth in degrees of freedom; below ten nothing is said. With these, chains of one law do not
-    # disagree even when much too short.
-    ess = np.median([_number(partial(az.ess, method="mean"), chain[None]) for chain in x])
-    if not ess >= _MIN_ESS:
-        return 1.0
-    chains, freedom = len(x), ess / 4 - 1
-    weights = ess / x.var(axis=1, ddof=1)
-    share = weights / weights.sum()
-    spread = (weights * (x.mean(1) - share @ x.mean(1)) ** 2).sum() / (chains - 1)
-    slack = ((1 - share) ** 2).sum() / freedom
-    f = spread / (1 + 2 * (chains - 2) / (chains**2 - 1) * slack)
-    return float(stats.f.sf(f, chains - 1, (chains**2 - 1) / (3 * slack)))
-
-
-def _gap(x: np.ndarray) -> float:
-    """The largest distance between two chains' means, in units of their own standard deviation."""
-    mean, variance = x.mean(1), x.var(axis=1)
-    within = np.sqrt((variance[:, None] + variance) / 2)
-    apart = np.abs(mean[:, None] - mean)
-    return float((apart / np.where(within > 0, within, np.inf)).max())
 
 
 def _too_short(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> Iterator[str]:
