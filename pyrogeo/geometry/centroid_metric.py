@@ -16,6 +16,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -87,6 +88,8 @@ class CentroidMetric(Metric):
         init: str = "k-medoids++",
         seed: int | None = 0,
         dtype: torch.dtype = torch.float64,
+        covariance: str = "posterior",
+        n_neighbors: int = 30,
     ) -> "CentroidMetric":
         """Algorithm 1: centroids among the posterior means, with their covariances.
 
@@ -102,6 +105,9 @@ class CentroidMetric(Metric):
                 `medoid_indices_`, as `sklearn_extra.cluster.KMedoids` and `CLARA` have.
             init, seed: of the built-in `KMedoids`.
             dtype: of the metric. In float32, see the bound in this module's docstring.
+            covariance: `"posterior"` takes the posterior's Σᵢ; `"local"` adds to it the scatter of the
+                nearest embeddings around their mean, a full covariance that follows the data.
+            n_neighbors: embeddings that make a local scatter.
 
         Returns:
             a `DiagonalCentroidMetric`, or a `FullCentroidMetric` for multivariate normals.
@@ -124,8 +130,15 @@ class CentroidMetric(Metric):
         points = loc.detach().cpu().double().numpy()
         index = medoids.select(points, n_centroids, estimator, init, seed)
         index = torch.as_tensor(index, device=loc.device)
-        kind = _kinds()[is_full]
-        return kind(loc[index], spread[index], bandwidth, regularization, decay)
+        spread = spread[index]
+        if covariance == "local":
+            spread = (spread if is_full else torch.diag_embed(spread)) + _scatter(
+                loc, index, n_neighbors
+            )
+            is_full = True
+        elif covariance != "posterior":
+            raise ValueError(f"covariance: expected 'posterior' or 'local', got {covariance!r}")
+        return _kinds()[is_full](loc[index], spread, bandwidth, regularization, decay)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the metric to a safetensors file, replacing it if it exists."""
@@ -142,6 +155,13 @@ class CentroidMetric(Metric):
         kind = {kind.__name__: kind for kind in _kinds()}[words["name"]]
         numbers = {k: tensors.pop(k).item() for k in ("bandwidth", "regularization", "decay")}
         return kind(**tensors, **numbers)
+
+    def with_bandwidth(self, bandwidth: float, decay: float | None = None) -> "CentroidMetric":
+        """The same centroids and covariances with another ρ, and by default the τ that fits it."""
+        tensors = {k: v for k, v in self.state_dict().items() if v.dim() > 0}
+        return type(self)(
+            **tensors, bandwidth=bandwidth, regularization=self.regularization.item(), decay=decay
+        )
 
     @property
     def n_centroids(self) -> int:
@@ -250,6 +270,18 @@ class CentroidMetric(Metric):
     @abstractmethod
     def _volume_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Closed forms, of shapes (B, 1) and (B, d)."""
+
+
+def _scatter(points: Tensor, index: Tensor, n_neighbors: int) -> Tensor:
+    """Covariance of the nearest points, themselves included, around their mean: `(K, d, d)`."""
+    if not 2 <= n_neighbors <= len(points):
+        raise ValueError(f"n_neighbors: expected 2 to {len(points)}, got {n_neighbors}")
+    array = points.detach().cpu().double().numpy()
+    neighbours = NearestNeighbors(n_neighbors=n_neighbors).fit(array)
+    found = neighbours.kneighbors(array[index.cpu().numpy()], return_distance=False)
+    near = points[torch.as_tensor(found, device=points.device)]
+    near = near - near.mean(1, keepdim=True)
+    return near.mT @ near / (n_neighbors - 1)
 
 
 def _kinds() -> tuple[type[CentroidMetric], type[CentroidMetric]]:
