@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 import pyrogeo as pg
 from pyrogeo import plots
+from pyrogeo.distributions import choose_bandwidth
 from pyrogeo.sampling.draws import to_arviz
 from tests.conftest import small_vae
 from tests.geometry.metrics import HalfPlane, diagonal
@@ -130,3 +131,11 @@ def test_more_bad_input():
         plots.latent_space(diagonal(5, 2), torch.randn(5, 3))
     with pytest.raises(ValueError, match="columns"):
         plots.images(torch.zeros(2, 1, 4, 4), columns=0)
+
+
+def test_bandwidth():
+    metric = diagonal(9, 2)
+    choice = choose_bandwidth(metric, pg.GeometricMixture(metric).sample((200,)))
+    ax = plots.bandwidth(choice)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), choice.curve)
+    assert f"chosen: ρ = {choice.bandwidth:.3g}" in ax.get_legend_handles_labels()[1]

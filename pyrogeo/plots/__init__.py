@@ -3,8 +3,16 @@
 Colour maps are perceptually even and read in grey; classes carry their number as well as a colour.
 """
 
-from pyrogeo.plots.chains import chains, history
+from pyrogeo.plots.chains import bandwidth, chains, history
 from pyrogeo.plots.images import images, reconstructions
 from pyrogeo.plots.latent import latent_space, spectrum
 
-__all__ = ["chains", "history", "images", "latent_space", "reconstructions", "spectrum"]
+__all__ = [
+    "bandwidth",
+    "chains",
+    "history",
+    "images",
+    "latent_space",
+    "reconstructions",
+    "spectrum",
+]

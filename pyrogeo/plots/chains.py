@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
+from pyrogeo.distributions import BandwidthChoice
 from pyrogeo.sampling.diagnostics import series
 from pyrogeo.vae import History
 
-__all__ = ["chains", "history"]
+__all__ = ["bandwidth", "chains", "history"]
 
 # Okabe and Ito's colours, told apart with any kind of colour vision.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -69,6 +70,29 @@ def _ranks(x: np.ndarray, bins: int, ax: Axes) -> None:
         ax.stairs(counts, edges, lw=1.4, label=f"chain {chain}", **_style(chain))
     ax.axhline(x.shape[1] / bins, color="black", lw=0.8, ls=(0, (1, 2)))
     ax.set(ylim=(0, None), xlim=(0, x.size))
+
+
+def bandwidth(choice: BandwidthChoice, ax: Axes | None = None) -> Axes:
+    """The held-out log-likelihood of the geometric mixture at each bandwidth searched.
+
+    Args:
+        choice: what `choose_bandwidth` returned.
+        ax: to draw into.
+    """
+    ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
+    ax.plot(choice.bandwidths, choice.curve, "o-", ms=3, color=_PALETTE[0])
+    ax.axvline(
+        choice.bandwidth, color="black", lw=0.8, ls=":", label=f"chosen: ρ = {choice.bandwidth:.3g}"
+    )
+    good = choice.curve > choice.log_likelihood - 3 * len(choice.curve)
+    ax.set(
+        xscale="log",
+        xlabel="bandwidth ρ",
+        ylabel="held-out log-likelihood, nats per point",
+        ylim=(choice.curve[good].min(), None),
+    )
+    ax.legend(fontsize=8, frameon=False)
+    return ax
 
 
 def history(training: History, ax: Axes | None = None) -> Axes:

@@ -70,7 +70,7 @@ class Diagnosis:
         return f"{shown.to_string()}\n\nverdict: {self.verdict}\n{reasons}"
 
 
-def diagnose(draws: Any, superchains: int | None = None) -> Diagnosis:
+def diagnose(draws: Any, superchains: int | None = None, density: Any = None) -> Diagnosis:
     """Judges the chains of ArviZ data.
 
     Rank-normalised split R-hat must be at most 1.01, bulk and tail effective sample sizes at least
@@ -83,6 +83,9 @@ def diagnose(draws: Any, superchains: int | None = None) -> Diagnosis:
         superchains: groups of consecutive chains that started at one point; by default those that
             `sample` noted. R-hat is then the nested one, made for many short chains, and chains'
             means are compared between groups.
+        density: the `RiemannianUniform` that was drawn from, if it has exact draws. They then show
+            modes that every chain missed, which no comparison among chains can, and the reasons tell
+            how many centroids hold the mass and how much of it is vacuum.
 
     Returns:
         verdict, table and reasons; `print` it.
@@ -98,17 +101,19 @@ def diagnose(draws: Any, superchains: int | None = None) -> Diagnosis:
     'disagree'
     """
     if draws_method(draws) == "smc":
-        return _diagnose_runs(draws)
+        return _diagnose_runs(draws, density)
     quantities, table = series(draws, superchains)
     groups = _superchains(draws, superchains, quantities)
     sample_stats = group_arrays(draws, "sample_stats")
+    missed, visits = _visited(draws, table["ess_bulk"], density)
     failures = [
+        *missed,
         *_stuck(quantities),
         *_separated(quantities, table, groups),
         *_diverging(sample_stats),
     ]
     shortages = [*_too_short(quantities, table), *_energy(sample_stats)]
-    notes = [*_saturated(draws, sample_stats), *_incomplete(draws)]
+    notes = [*visits, *_saturated(draws, sample_stats), *_incomplete(draws)]
     verdict = "disagree" if failures else "too short" if shortages else "pass"
     if failures:  # how many draws are missing is beside the point then
         shortages = list(_energy(sample_stats))
@@ -202,7 +207,7 @@ def draws_method(draws: Any) -> str:
         return "chains"
 
 
-def _diagnose_runs(draws: Any) -> Diagnosis:
+def _diagnose_runs(draws: Any, density: Any) -> Diagnosis:
     """The verdict on independent runs, within which draws are not independent."""
     quantities, table = series(draws)
     runs = len(next(iter(quantities.values())))
@@ -226,7 +231,9 @@ def _diagnose_runs(draws: Any) -> Diagnosis:
             f"runs at least {worst:.0f} (of {name}), the log-volume {volumes.mean():.3f} with a spread of "
             f"{spread:.2g} between runs."
         )
-    return Diagnosis(verdict, table, (reason, *_incomplete(draws)))
+    missed, visits = _visited(draws, table["ess_between"], density)
+    verdict = "disagree" if missed else verdict
+    return Diagnosis(verdict, table, (*missed, reason, *visits, *_incomplete(draws)))
 
 
 def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
@@ -325,6 +332,15 @@ def _saturated(draws: Any, sample_stats: dict[str, np.ndarray]) -> Iterator[str]
             f"{int(largest)}, and may have stopped before they turned. Raise max_tree_depth, or adapt a "
             "full mass matrix."
         )
+
+
+def _visited(draws: Any, ess: pd.Series, density: Any) -> tuple[list[str], list[str]]:
+    """What exact draws show: failures, and notes."""
+    if density is None:
+        return [], []
+    from pyrogeo.sampling.occupancy import visited  # it needs torch, this module does not
+
+    return visited(density, group_arrays(draws, "posterior")["z"], np.nanmin(ess))
 
 
 def _incomplete(draws: Any) -> Iterator[str]:

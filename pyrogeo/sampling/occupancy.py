@@ -1,0 +1,124 @@
+"""Where draws are, centroid by centroid: what agreement among chains cannot show.
+
+Chains that all sit in one mode agree perfectly. Exact draws say how much mass each centroid holds, and so
+which were missed.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from pyrogeo._random import forked
+from pyrogeo.distributions import RiemannianUniform
+from pyrogeo.geometry import CentroidMetric
+
+__all__ = ["missed_centroids", "nearest_centroids", "perplexity", "visited"]
+
+_EXACT = 4096
+
+
+def nearest_centroids(metric: CentroidMetric, z: np.ndarray) -> np.ndarray:
+    """Index of the component of the geometric mixture that each point most likely belongs to.
+
+    Args:
+        metric: with K centroids.
+        z: points of shape `(n, d)`.
+
+    Returns:
+        integers below K, shape `(n,)`.
+    """
+    points = torch.from_numpy(z).to(metric.centroids)
+    inverse_width = metric.dimension / metric.bandwidth**2
+
+    def component(block: torch.Tensor) -> torch.Tensor:
+        exponent = -0.5 * inverse_width * metric.squared_distances(block)
+        return (exponent - 0.5 * metric.log_det_covariances()).argmax(-1)
+
+    with torch.no_grad():
+        return metric.in_blocks(component, points).cpu().numpy()
+
+
+def perplexity(index: np.ndarray, n_centroids: int) -> float:
+    """exp(entropy) of the centroids' shares: how many centroids hold the draws, as it were.
+
+    >>> perplexity(np.array([0, 0, 1, 1]), 5)
+    2.0
+    """
+    share = np.bincount(index, minlength=n_centroids) / len(index)
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()).round(12))
+
+
+def missed_centroids(
+    density: RiemannianUniform, z: np.ndarray, ess: float, alpha: float = 1e-4
+) -> dict[str, Any]:
+    """Compares the centroids that chains visit with those of exact draws.
+
+    The draws are thinned to as many as they are worth. Each centroid's count is then held against
+    that of 4,096 exact draws by Fisher's exact test, Bonferroni-corrected.
+
+    Args:
+        density: of a `CentroidMetric`.
+        z: chains of shape `(chain, draw, d)`.
+        ess: effective sample size of all chains together.
+        alpha: probability of a finding where there is nothing to find.
+
+    Returns:
+        `perplexity` of the chains and `exact_perplexity`, `differing` (how many centroids differ),
+        `missed_share` (the exact share of those that the chains visit too little).
+    """
+    metric = density.metric
+    flat = z.reshape(-1, z.shape[-1])
+    keep = np.linspace(0, len(flat) - 1, max(2, min(len(flat), int(ess)))).round().astype(int)
+    with forked(0, metric.centroids.device):
+        exact = density.sample((_EXACT,)).cpu().numpy()
+    k = metric.n_centroids
+    seen, true = nearest_centroids(metric, flat[keep]), nearest_centroids(metric, exact)
+    counts, expected = (np.bincount(index, minlength=k) for index in (seen, true))
+    p_values = np.array(
+        [
+            stats.fisher_exact([[a, len(seen) - a], [b, len(true) - b]])[1]
+            for a, b in zip(counts, expected, strict=True)
+        ]
+    )
+    differing = p_values < alpha / k
+    less = differing & (counts / len(seen) < expected / len(true))
+    return {
+        "perplexity": perplexity(nearest_centroids(metric, flat), k),
+        "exact_perplexity": perplexity(true, k),
+        "differing": int(differing.sum()),
+        "missed_share": float(expected[less].sum() / len(true)) if less.any() else 0.0,
+        "vacuum_share": math.nan if metric.log_vacuum_volume == -math.inf else density.vacuum_share,
+    }
+
+
+def visited(density: RiemannianUniform, z: np.ndarray, ess: float) -> tuple[list[str], list[str]]:
+    """`missed_centroids` in words: what speaks against the chains, and what one should know."""
+    found = missed_centroids(density, z, ess)
+    k, perplexity, exact = (
+        density.metric.n_centroids,
+        found["perplexity"],
+        found["exact_perplexity"],
+    )
+    missed = []
+    if found["differing"]:
+        missed = [
+            f"Modes are missed: {found['differing']} centroids are visited otherwise than by exact draws, "
+            f"and those visited too little hold {found['missed_share']:.0%} of the mass. Draw exactly "
+            "with RiemannianUniform.sample."
+        ]
+    notes = [
+        f"The draws are spread over {perplexity:.0f} centroids (perplexity), exact draws over {exact:.0f}."
+    ]
+    if exact < 0.1 * k:
+        notes.append(
+            f"The density itself concentrates on some {exact:.0f} of {k} centroids, where they crowd; "
+            "GeometricMixture does not."
+        )
+    if found["vacuum_share"] > 0.05:
+        share = found["vacuum_share"]
+        notes.append(f"The vacuum, far from all centroids, holds {share:.0%} of the mass.")
+    return missed, notes
