@@ -84,12 +84,13 @@ def bandwidth(choice: BandwidthChoice, ax: Axes | None = None) -> Axes:
     ax.axvline(
         choice.bandwidth, color="black", lw=0.8, ls=":", label=f"chosen: ρ = {choice.bandwidth:.3g}"
     )
-    good = choice.curve > choice.log_likelihood - 3 * len(choice.curve)
+    # Small bandwidths fall off a cliff, which would flatten everything else.
+    bottom = max(choice.curve.min(), choice.log_likelihood - 60)
     ax.set(
         xscale="log",
         xlabel="bandwidth ρ",
         ylabel="held-out log-likelihood, nats per point",
-        ylim=(choice.curve[good].min(), None),
+        ylim=(bottom, choice.log_likelihood + 0.1 * (choice.log_likelihood - bottom)),
     )
     ax.legend(fontsize=8, frameon=False)
     return ax
