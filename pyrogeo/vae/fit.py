@@ -89,8 +89,8 @@ def fit(
         patience: stop after so many epochs without improvement; None never does.
         seed: of shuffles and noise; None draws one from torch's global generator.
         device: to which the VAE is moved first.
-        checkpoint: a file written before the first and after each epoch. If it exists, training continues from it, to the
-            same bits as if it had not been interrupted.
+        checkpoint: a file written before the first and after each epoch. If it exists, training
+            continues from it, to the same bits as if it had not been interrupted.
         progress: show a progress bar.
 
     Returns:
@@ -107,7 +107,7 @@ def fit(
         _move(vae, device)
     data = checked_data(vae, data)
     validation = None if validation is None else checked_data(vae, validation, "validation data")
-    objective = objective or Trace_ELBO()
+    objective = Trace_ELBO() if objective is None else objective
     path = None if checkpoint is None else _writable(checkpoint)
     saved = _read(path)
     seed = saved["settings"]["seed"] if saved and seed is None else fresh_seed(seed)
@@ -121,28 +121,16 @@ def fit(
         state = _resume(path, saved, parts, settings)
     _write(path, state, parts, settings)
 
+    def one_epoch(epoch: int) -> dict[str, float]:
+        row = _epoch(vae, objective, stepper, data, validation, batch_size, seed, epoch)
+        _record(state, row, parts)
+        _write(path, state, parts, settings)
+        return row
+
     training = vae.training
-    stopped = "finished"
-    bar = tqdm(total=epochs, initial=len(state["rows"]), desc="fit", disable=not progress)
     try:
-        with (
-            bar,
-            forked(seed, vae.device),
-            pyro.get_param_store().scope(),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-        ):
-            for epoch in range(len(state["rows"]) + 1, epochs + 1):
-                if patience is not None and epoch - 1 - state["best_epoch"] >= patience:
-                    stopped = "early"
-                    break
-                row = _epoch(vae, objective, stepper, data, validation, batch_size, seed, epoch)
-                _record(state, row, parts)
-                _write(path, state, parts, settings)
-                bar.set_postfix(
-                    {k: f"{v:.4g}" for k, v in row.items() if not math.isnan(v)}, refresh=False
-                )
-                bar.update()
+        with forked(seed, vae.device), pyro.get_param_store().scope():
+            stopped = _until_stopped(one_epoch, state, epochs, patience, progress)
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:
@@ -151,6 +139,28 @@ def fit(
     table = pd.DataFrame(state["rows"], columns=["loss", "validation_loss", "learning_rate"])
     table.index = pd.RangeIndex(1, len(table) + 1, name="epoch")
     return History(table, state["best_epoch"], stopped, seed)
+
+
+def _until_stopped(
+    one_epoch: Callable[[int], dict[str, float]],
+    state: dict,
+    epochs: int,
+    patience: int | None,
+    progress: bool,
+) -> str:
+    """Epochs until there are enough, or none was better for too long; says which."""
+    first = len(state["rows"]) + 1
+    bar = tqdm(total=epochs, initial=first - 1, desc="fit", disable=not progress)
+    # The caller's no_grad or inference_mode is theirs; training needs gradients.
+    with bar, torch.inference_mode(False), torch.enable_grad():
+        for epoch in range(first, epochs + 1):
+            if patience is not None and epoch - 1 - state["best_epoch"] >= patience:
+                return "early"
+            row = one_epoch(epoch)
+            shown = {k: f"{v:.4g}" for k, v in row.items() if not math.isnan(v)}
+            bar.set_postfix(shown, refresh=False)
+            bar.update()
+    return "finished"
 
 
 def _check_settings(vae: VAE, objective: Any, optimizer: Any, scheduler: Any) -> None:
