@@ -5,6 +5,9 @@ import torch
 import pyrogeo as pg
 
 matplotlib.use("Agg")
+# The tests' products are small: a second thread gains nothing, and under another process's load the
+# two wait for each other most of the time.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
