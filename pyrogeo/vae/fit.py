@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pyro
 import torch
-from pyro.infer import ELBO, RenyiELBO, Trace_ELBO
+from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm.auto import tqdm
@@ -51,6 +51,11 @@ class History:
     seed: int
 
 
+_ASK_WHETHER = (
+    Trace_ELBO,
+    TraceMeanField_ELBO,
+    RenyiELBO,
+)  # there are parameters, and not for each
 _plateau = partial(ReduceLROnPlateau, factor=0.5, patience=5)
 
 
@@ -128,12 +133,14 @@ def fit(
         return row
 
     training = vae.training
+    vae.stepped_elsewhere = type(objective) in _ASK_WHETHER
     try:
         with forked(seed, vae.device), pyro.get_param_store().scope():
             stopped = _until_stopped(one_epoch, state, epochs, patience, progress)
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:
+        vae.stepped_elsewhere = False
         vae.load_state_dict(state["best"])
         vae.train(training)
     table = pd.DataFrame(state["rows"], columns=["loss", "validation_loss", "learning_rate"])

@@ -68,6 +68,8 @@ class VAE(nn.Module):
         self.prior, self.posterior, self.likelihood = prior, guide, likelihood
         self.beta = beta
         self.statement: dict[str, Any] | None = None
+        #: set by `fit`, which steps the parameters itself: an ELBO only asks whether there are any
+        self.stepped_elsewhere = False
         self._name = f"vae{next(_numbers)}"
 
     def __setstate__(self, state: dict) -> None:
@@ -100,8 +102,8 @@ class VAE(nn.Module):
         Returns:
             x, or draws of shape `(size, *event)`.
         """
-        pyro.module(f"{self._name}.prior", self.prior)
-        pyro.module(f"{self._name}.likelihood", self.likelihood)
+        self._register("prior", self.prior)
+        self._register("likelihood", self.likelihood)
         with self._plate(x, size):
             with _tempered(self.beta):
                 z = pyro.sample("z", self.prior())
@@ -113,9 +115,16 @@ class VAE(nn.Module):
         Returns:
             z, of shape `(B, d)`.
         """
-        pyro.module(f"{self._name}.posterior", self.posterior)
+        self._register("posterior", self.posterior)
         with self._plate(x, size), _tempered(self.beta):
             return pyro.sample("z", self.posterior(x))
+
+    def _register(self, name: str, part: nn.Module) -> None:
+        if not self.stepped_elsewhere:
+            pyro.module(f"{self._name}.{name}", part)
+            return
+        for parameter in itertools.islice(part.parameters(), 1):
+            pyro.param(f"{self._name}.{name}", parameter)
 
     @contextlib.contextmanager
     def _plate(self, x: Tensor | None, size: int | None) -> Iterator[None]:
