@@ -225,7 +225,7 @@ def _dataset(
         raise ValueError(f"{data} is no file or folder, and not digits or patches")
     dataset = datasets.from_array(data, labels, seed=seed)
     if standardize and dataset.train.dim() == 2:
-        dataset = datasets.from_array(data, labels, standardize=True, seed=seed)
+        dataset = datasets.standardized(dataset)
     return dataset
 
 

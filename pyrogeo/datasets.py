@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pyrogeo.errors import PyrogeoWarning
 
-__all__ = ["Dataset", "digits", "from_array", "from_folder", "patches"]
+__all__ = ["Dataset", "digits", "from_array", "from_folder", "patches", "standardized"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
@@ -166,10 +166,15 @@ def from_array(
     x = _as_float(x)
     y, classes = _as_labels(y, len(x))
     data = _split(x, y, validation, test, seed, name, classes)
-    return _standardized(data) if standardize else data
+    return standardized(data) if standardize else data
 
 
-def _standardized(data: Dataset) -> Dataset:
+def standardized(data: Dataset) -> Dataset:
+    """A table with the mean and standard deviation of each training column taken out; it keeps them.
+
+    Raises:
+        ValueError: for data that are no table.
+    """
     if data.train.dim() != 2:
         raise ValueError(f"only tables are standardised, got events of shape {data.event_shape}")
     location, scale = data.train.mean(0), data.train.std(0)

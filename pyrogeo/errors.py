@@ -5,7 +5,6 @@ input was fine and the computation failed.
 """
 
 __all__ = [
-    "ConcentrationWarning",
     "NonFiniteDensityError",
     "NonFiniteLossError",
     "NotPositiveDefiniteError",
@@ -54,10 +53,6 @@ class PyrogeoWarning(UserWarning):
 
 class VacuumWarning(PyrogeoWarning):
     """Much of the density's mass lies far from every centroid, where nothing was learned."""
-
-
-class ConcentrationWarning(PyrogeoWarning):
-    """The density's mass, or the weight of a population, sits on very few points."""
 
 
 class SamplingWarning(PyrogeoWarning):

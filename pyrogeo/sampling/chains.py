@@ -105,8 +105,9 @@ def _work(share: list[tuple[int, Chain]], queue: Any) -> None:
 
 
 def _run_chain(number: int, chain: Chain, emit: Callable) -> None:
-    if getattr(chain.kernel(potential_fn=chain.potential), "batched", False):
-        _run(chain, chain.kernel(potential_fn=chain.potential), partial(_batched_hook, emit))
+    plain = chain.kernel(potential_fn=chain.potential)
+    if getattr(plain, "batched", False):
+        _run(chain, plain, partial(_batched_hook, emit))
         return
     counted = _Counted(chain.potential)
     kernel = chain.kernel(potential_fn=counted)

@@ -124,9 +124,12 @@ class _Collected:
         else:
             self.draws[chain].append(transition)
             self.divergences += transition.diverging
+        self._show(f"chain {chain}", warmup, transition.step_size)
+
+    def _show(self, who: str, warmup: bool, step_size: float) -> None:
         self.bar.set_postfix_str(
-            f"chain {chain}{' (warm-up)' if warmup else ''}, step size "
-            f"{transition.step_size:.2e}, {self.divergences} divergences",
+            f"{who}{' (warm-up)' if warmup else ''}, step size {step_size:.2e}, "
+            f"{self.divergences} divergences",
             refresh=False,
         )
         self.bar.update()
@@ -158,12 +161,7 @@ class _CollectedBatch(_Collected):
         else:
             self.draws[0].append(transition)
             self.divergences += int(np.sum(transition.diverging))
-        self.bar.set_postfix_str(
-            f"{len(transition.z)} chains{' (warm-up)' if warmup else ''}, step size "
-            f"{transition.step_size:.2e}, {self.divergences} divergences",
-            refresh=False,
-        )
-        self.bar.update()
+        self._show(f"{len(transition.z)} chains", warmup, transition.step_size)
 
     def rectangle(self, starts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         draws, chains = self.draws[0], len(starts)
