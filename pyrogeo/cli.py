@@ -24,7 +24,7 @@ app = typer.Typer(
 
 \b
 pyrogeo fit images/ -o run --latent-dim 16     train on a folder of images
-pyrogeo sample run -n 1000 --kernel nuts       draw four chains
+pyrogeo sample run -n 1000 --method exact      draw from the uniform density
 pyrogeo diagnose run                           judge them
 pyrogeo decode run && pyrogeo plot run         see what they are
 """,
@@ -34,6 +34,14 @@ RunFolder = Annotated[
     Path, typer.Argument(help="A run folder, made by fit or demo.", metavar="RUN")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
+Method = Annotated[
+    str,
+    typer.Option(
+        metavar="nuts|hmc|batch|exact|mixture|protocol",
+        help="Pyro's kernels; 128 HMC chains as one tensor, with jumps between modes; exact draws by "
+        "sequential Monte Carlo; the geometric mixture; the paper's short chains from embeddings.",
+    ),
+]
 Progress = Annotated[bool, typer.Option(help="Show progress bars.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps.")]
@@ -79,21 +87,24 @@ def demo(
         "pyrogeo-demo"
     ),
     latent_dim: Annotated[int, typer.Option(help="Dimension of the latent space.", min=1)] = 2,
+    method: Method = "nuts",
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
     """From images to latent samples with a verdict, on scikit-learn's digits.
 
-    Trains a VAE, builds the metric from its posteriors, runs Pyro's NUTS on the Riemannian uniform
-    density, and judges the chains. Leaves a run folder that the other commands read.
+    Trains a VAE, builds the metric from its posteriors, draws from the Riemannian uniform density with
+    the method and then exactly, and judges both. Leaves a run folder that the other commands read.
 
     Example: pyrogeo demo --latent-dim 16 --out digits-16
     """
     with _one_line_errors():
         from pyrogeo import demo
 
-        diagnosis = demo.run(out, latent_dim, seed, progress=progress)
-        typer.echo(f"{diagnosis}\n\nwritten to {out}: {', '.join(demo.FILES)}")
+        found = demo.run(out, latent_dim, seed, method=method, progress=progress)
+        for name, diagnosis in found.items():
+            typer.echo(f"{name}\n{'=' * len(name)}\n{diagnosis}\n")
+        typer.echo(f"written to {out}: {', '.join(demo.FILES)}")
 
 
 @app.command()
@@ -261,10 +272,13 @@ def sample(
     num_samples: Annotated[
         int, typer.Option("-n", "--num-samples", help="Draws of each chain.", min=1)
     ] = 500,
-    kernel: Annotated[str, typer.Option(metavar="nuts|hmc", help="Pyro's kernel.")] = "nuts",
-    chains: Annotated[int, typer.Option(help="Number of chains.", min=1)] = 4,
+    method: Method = "nuts",
+    chains: Annotated[
+        int | None,
+        typer.Option(help="Chains, or runs of exact [default: 4; batch 128, exact 8].", min=1),
+    ] = None,
     warmup: Annotated[int, typer.Option(help="Adaptation steps, thrown away.", min=0)] = 500,
-    num_steps: Annotated[int, typer.Option(help="Leapfrog steps of hmc.", min=1)] = 10,
+    num_steps: Annotated[int, typer.Option(help="Leapfrog steps of hmc and batch.", min=1)] = 10,
     centroids: Annotated[
         int | None, typer.Option(help="K [default: 100, or all if fewer].", min=1)
     ] = None,
@@ -278,42 +292,36 @@ def sample(
     force: Force = False,
     progress: Progress = True,
 ) -> None:
-    """Draw chains from the Riemannian uniform density of a run.
+    """Draw from the Riemannian uniform density of a run.
 
     Builds the metric from the run's posteriors, and keeps it. Ctrl-C keeps the draws so far.
 
     \b
     Examples:
-      pyrogeo sample digits-run -n 1000 --kernel nuts --chains 4
-      pyrogeo sample digits-run --kernel hmc --num-steps 20 --regularization 0.1 --force
+      pyrogeo sample digits-run -n 1000 --method exact
+      pyrogeo sample digits-run --method hmc --num-steps 20 --regularization 0.1 --force
     """
     with _one_line_errors():
-        from functools import partial
-
-        from pyro.infer import HMC, NUTS
-
+        from pyrogeo.methods import chosen
         from pyrogeo.run import Run
 
-        kernels = {"nuts": NUTS, "hmc": partial(HMC, step_size=0.1, num_steps=num_steps)}
-        if kernel not in kernels:
-            raise ValueError(f"--kernel: expected nuts or hmc, got {kernel!r}")
         folder = Run(run)
         if folder.has("draws") and not force:
             raise ValueError(f"{run} has draws already; --force replaces them")
         settings = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
         given = {name: value for name, value in settings.items() if value is not None}
-        metric = folder.make_metric(centroids, **given, seed=seed)
-        draws = folder.sample(
-            num_samples,
-            metric=metric,
-            replace=force,
-            kernel=kernels[kernel],
-            num_chains=chains,
-            warmup_steps=warmup,
+        draw = chosen(
+            method,
+            folder.embeddings()[0],
+            chains=chains,
+            warmup=warmup,
+            num_steps=num_steps,
+            workers=workers,
             seed=seed,
-            num_workers=workers,
             progress=progress,
         )
+        metric = folder.make_metric(centroids, **given, seed=seed)
+        draws = folder.sample(num_samples, metric=metric, replace=force, draw=draw)
         sizes = draws.posterior.sizes
         typer.echo(f"{metric}\n{sizes['chain']} chains of {sizes['draw']} draws written to {run}")
         typer.echo(f"judge them with: pyrogeo diagnose {run}")

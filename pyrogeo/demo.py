@@ -6,18 +6,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
-from pyro.infer import NUTS
-from torch import Tensor
 
 from pyrogeo import plots
 from pyrogeo._random import forked
 from pyrogeo.datasets import digits
-from pyrogeo.distributions import RiemannianUniform
 from pyrogeo.figures import save
 from pyrogeo.geometry import CentroidMetric
+from pyrogeo.methods import METHODS, chosen
 from pyrogeo.run import Run
-from pyrogeo.sampling import Diagnosis
+from pyrogeo.sampling import Diagnosis, diagnose
+from pyrogeo.sampling.draws import write_draws
 from pyrogeo.vae import VAE
 from pyrogeo.vae.standard import standard_vae
 
@@ -28,10 +29,13 @@ FILES = (
     "samples.png",
     "chains.png",
     "draws.nc",
+    "exact.nc",
     "metric.safetensors",
     "vae/",
     "summary.json",
 )
+_TITLES = {"nuts": "Four chains of Pyro's NUTS", "exact": "Exact draws"}
+_ROWS, _COLUMNS = 4, 12
 
 
 def run(
@@ -39,29 +43,34 @@ def run(
     latent_dim: int = 2,
     seed: int = 0,
     *,
+    method: str = "nuts",
     epochs: int = 100,
     num_samples: int = 500,
     warmup_steps: int = 300,
-    num_chains: int = 4,
+    num_chains: int | None = None,
     progress: bool = True,
-) -> Diagnosis:
-    """Trains, builds the metric, samples with NUTS, judges, and leaves a run folder with pictures.
+) -> dict[str, Diagnosis]:
+    """Trains, builds the metric, samples, judges, and leaves a run folder with pictures.
 
     Args:
         out: a folder that is empty, new, or that an earlier demo wrote, which is then replaced.
         latent_dim: d.
         seed: of everything random.
+        method: a name in `pyrogeo.methods.METHODS`. Exact draws are made beside it.
         epochs, num_samples, warmup_steps, num_chains: the size of the work.
         progress: show progress bars.
 
     Returns:
-        the verdict on the NUTS chains.
+        the verdicts on the method's draws (`draws.nc`) and on the exact ones (`exact.nc`), by name.
 
     Raises:
-        ValueError: before training, for a folder that cannot be written or holds other things.
+        ValueError: before training, for a folder that cannot be written or holds other things, and
+            for a method that is none.
     """
+    if method not in METHODS:
+        raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}")
     _remove_earlier(Path(out))
-    folder = Run.create(out, command="demo", latent_dim=latent_dim, seed=seed)
+    folder = Run.create(out, command="demo", latent_dim=latent_dim, method=method, seed=seed)
     data = digits()
     with forked(seed):
         vae = standard_vae((1, 8, 8), latent_dim)
@@ -69,19 +78,14 @@ def run(
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
     metric = folder.make_metric(seed=seed)
-    draws = folder.sample(
-        num_samples,
-        metric=metric,
-        kernel=NUTS,
-        num_chains=num_chains,
-        warmup_steps=warmup_steps,
-        seed=seed,
-        progress=progress,
-    )
-    diagnosis = folder.diagnose()
-    with forked(seed):
-        exact = RiemannianUniform(metric).sample((48,))
-    _draw(folder, vae, metric, draws, exact)
+    options = {"warmup": warmup_steps, "seed": seed, "progress": progress}
+    draw = chosen(method, folder.embeddings()[0], chains=num_chains, **options)
+    draws = folder.sample(num_samples, metric=metric, draw=draw)
+    found = {METHODS[method]: folder.diagnose()}
+    exact = chosen("exact", folder.embeddings()[0], **options)(metric, num_samples)
+    write_draws(folder.folder / "exact.nc", exact)
+    found[METHODS["exact"]] = diagnose(exact)
+    _draw(folder, vae, metric, {method: draws, "exact": exact})
     summary = {
         "data": {"name": "digits", "train": len(data.train), "validation": len(data.validation)},
         "latent_dim": latent_dim,
@@ -94,13 +98,17 @@ def run(
             "regularization": metric.regularization.item(),
             "decay": metric.decay.item(),
         },
-        "verdict": diagnosis.verdict,
-        "reasons": list(diagnosis.reasons),
-        "table": json.loads(diagnosis.table.to_json(orient="index")),
+        "method": method,
+        **dict(zip(("draws", "exact"), map(_in_words, found.values()), strict=False)),
         "versions": folder.words["versions"],
     }
     (folder.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    return diagnosis
+    return found
+
+
+def _in_words(found: Diagnosis) -> dict[str, Any]:
+    table = json.loads(found.table.to_json(orient="index"))
+    return {"verdict": found.verdict, "reasons": list(found.reasons), "table": table}
 
 
 def _remove_earlier(out: Path) -> None:
@@ -113,17 +121,20 @@ def _remove_earlier(out: Path) -> None:
         shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
-def _draw(folder: Run, vae: VAE, metric: CentroidMetric, draws: Any, exact: Tensor) -> None:
-    """The three pictures."""
-    z = torch.from_numpy(draws.posterior["z"].to_numpy())
+def _draw(folder: Run, vae: VAE, metric: CentroidMetric, sets: dict[str, Any]) -> None:
+    """The three pictures: latent space and decoded draws of each set, and the first set's chains."""
     embeddings, labels = folder.embeddings()
-    ax = plots.latent_space(metric, embeddings, labels, draws)
-    ax.set_title("Digits in latent space, with NUTS draws", fontsize=11)
-    save(ax.figure, folder.folder / "latent.png")
-    columns = 12
-    some = z[:, torch.linspace(0, z.shape[1] - 1, columns).long()]
-    both = torch.cat([some.flatten(0, 1), exact])
-    words = [f"NUTS, chain {i}" for i in range(len(z))] + ["exact draws"] * (len(exact) // columns)
-    ax = plots.images(vae.decode(both).mean, columns=columns, row_labels=words)
+    figure, axes = plt.subplots(1, len(sets), figsize=(6.5 * len(sets), 6), layout="constrained")
+    for ax, (name, draws) in zip(np.atleast_1d(axes), sets.items(), strict=True):
+        plots.latent_space(metric, embeddings, labels, draws, ax=ax)
+        ax.set_title(_TITLES.get(name, name), fontsize=11)
+    save(figure, folder.folder / "latent.png")
+    points, words = [], []
+    for name, draws in sets.items():
+        z = torch.from_numpy(draws.posterior["z"].to_numpy())[:_ROWS]
+        points.append(z[:, torch.linspace(0, z.shape[1] - 1, _COLUMNS).long()].flatten(0, 1))
+        kind = "run" if name == "exact" else "chain"
+        words += [f"{name}, {kind} {i}" for i in range(len(z))]
+    ax = plots.images(vae.decode(torch.cat(points)).mean, columns=_COLUMNS, row_labels=words)
     save(ax.figure, folder.folder / "samples.png")
-    save(plots.chains(draws), folder.folder / "chains.png")
+    save(plots.chains(next(iter(sets.values()))), folder.folder / "chains.png")

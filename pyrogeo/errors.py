@@ -5,6 +5,7 @@ input was fine and the computation failed.
 """
 
 __all__ = [
+    "GeodesicWarning",
     "NonFiniteDensityError",
     "NonFiniteLossError",
     "NotPositiveDefiniteError",
@@ -57,3 +58,7 @@ class VacuumWarning(PyrogeoWarning):
 
 class SamplingWarning(PyrogeoWarning):
     """Draws that are incomplete, or that deserve a second look."""
+
+
+class GeodesicWarning(PyrogeoWarning):
+    """A curve that is not the geodesic it was meant to be: not converged, or out of the domain."""

@@ -14,8 +14,10 @@ folder can be moved.
 """
 
 import json
+import math
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,11 +30,13 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from pyrogeo._files import read_json, read_tensors, write_json, write_tensors
+from pyrogeo._random import forked
 from pyrogeo.datasets import Dataset
 from pyrogeo.distributions import RiemannianUniform
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.geometry._checks import posterior_moments
 from pyrogeo.sampling import Diagnosis, diagnose, sample
+from pyrogeo.sampling.diagnostics import draws_method
 from pyrogeo.sampling.draws import read_draws, write_draws
 from pyrogeo.vae import VAE, History, fit
 
@@ -198,18 +202,21 @@ class Run:
         *,
         metric: CentroidMetric | None = None,
         replace: bool = False,
+        draw: Callable[..., Any] | None = None,
         **options: Any,
     ) -> Any:
-        """Draws with `pyrogeo.sample`, and keeps metric and chains.
+        """Draws with `pyrogeo.sample`, or otherwise, and keeps metric and chains.
 
         Args:
             num_samples: of each chain.
             metric: by default the one that is there, or else `make_metric()`.
             replace: draws that are there.
-            options: of `pyrogeo.sample`.
+            draw: called as `draw(metric, num_samples, **options)`, returns ArviZ data; by default
+                `pyrogeo.sample` on `RiemannianUniform(metric)`.
+            options: of `draw`.
 
         Raises:
-            ValueError: where there are draws, without `replace`, and as `sample` does.
+            ValueError: where there are draws, without `replace`, and as `draw` does.
         """
         if self.has("draws") and not replace:
             raise ValueError(
@@ -217,15 +224,20 @@ class Run:
             )
         if metric is None:
             metric = self.metric() if self.has("metric") else self.make_metric()
-        draws = sample(RiemannianUniform(metric), num_samples, **options)
+        draws = (draw or _chains)(metric, num_samples, **options)
         metric.save(self._path("metric"))
         write_draws(self._path("draws"), draws)
         self._path("diagnosis").unlink(missing_ok=True)  # it was of other draws
         return draws
 
     def diagnose(self) -> Diagnosis:
-        """The verdict on the draws, which it keeps."""
-        found = diagnose(self.draws())
+        """The verdict on the draws, beside exact ones where the uniform density is their target."""
+        draws, metric = self.draws(), self.metric()
+        proper = metric.log_vacuum_volume < math.inf
+        aimed_at_uniform = proper and draws_method(draws) != "mixture"
+        with forked(0, metric.centroids.device):
+            density = RiemannianUniform(metric) if aimed_at_uniform else None
+            found = diagnose(draws, density=density)
         table = json.loads(found.table.to_json(orient="index"))
         words = {"verdict": found.verdict, "reasons": list(found.reasons), "table": table}
         write_json(self._path("diagnosis"), words, "a diagnosis")
@@ -285,3 +297,7 @@ class Run:
             lines.append(f"verdict: {verdict}")
         made = ", ".join(f"{k} {v}" for k, v in words["versions"].items())
         return "\n".join([*lines, f"made with {made}"])
+
+
+def _chains(metric: CentroidMetric, num_samples: int, **options: Any) -> Any:
+    return sample(RiemannianUniform(metric), num_samples, **options)

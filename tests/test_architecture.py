@@ -15,7 +15,7 @@ ROOMS = [
     {"vae", "geometry"},
     {"distributions"},
     {"sampling"},
-    {"plots", "run"},
+    {"plots", "run", "methods", "interpolation"},
     {"figures"},
     {"demo"},
     {"cli"},

@@ -93,7 +93,7 @@ def test_from_a_folder_of_images(tmp_path):
         out,
         "-n",
         5,
-        "--kernel",
+        "--method",
         "hmc",
         "--chains",
         2,
@@ -105,6 +105,19 @@ def test_from_a_folder_of_images(tmp_path):
     assert "K=10, d=3, bandwidth=1.5, regularization=0.1, decay=0.5" in call("info", out)
     assert "--force replaces them" in call(*sample, code=1)
     call(*sample, "--force", "--workers", 1)
+    call(
+        *sample[:-5],
+        "--method",
+        "protocol",
+        "--decay",
+        0,
+        "--force",
+        "--chains",
+        2,
+        "--no-progress",
+    )
+    assert "last states of short chains" in call("diagnose", out)
+    call(*sample, "--force")
     call("plot", out)
     assert (out / "figures" / "samples.png").exists()
     assert "--force replaces them" in call("plot", out, code=1)
@@ -154,7 +167,10 @@ def test_the_same_command_continues_an_interrupted_fit(table, tmp_path, monkeypa
         (["fit", "digits", "-o", "{table}"], "cannot be written"),
         (["fit", "digits", "-o", "{folder}"], "holds something already"),
         (["sample", "nowhere"], "nowhere is not a run folder"),
-        (["sample", "{run}", "--kernel", "gibbs"], "expected nuts or hmc"),
+        (
+            ["sample", "{run}", "--force", "--method", "gibbs"],
+            "expected one of nuts, hmc, batch, exact",
+        ),
         (["sample", "{run}", "--force", "--centroids", "1000"], "1 to 64 centroids"),
         (["sample", "{run}", "--force", "--decay", "0"], "infinite volume"),
         (["diagnose", "nowhere"], "nowhere is not a run folder"),

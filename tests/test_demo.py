@@ -9,26 +9,30 @@ from typer.testing import CliRunner
 import pyrogeo as pg
 from pyrogeo import demo
 from pyrogeo.cli import app
+from pyrogeo.methods import METHODS
 from pyrogeo.run import Run
 
 
 def test_sixteen_dimensions_end_to_end(tmp_path):
-    """Four NUTS chains on the digits disagree, and the reason names separate modes."""
-    found = demo.run(tmp_path, latent_dim=16, num_samples=250, warmup_steps=150, progress=False)
+    """Four NUTS chains on the digits disagree, and the reason names separate modes; exact draws pass."""
+    both = demo.run(tmp_path, latent_dim=16, num_samples=250, warmup_steps=150, progress=False)
+    found, exact = both.values()
     assert found.verdict == "disagree"
-    assert "separate modes" in found.reasons[0]
+    assert any("separate modes" in reason for reason in found.reasons)
+    assert exact.passed
     for name in demo.FILES:
         assert (tmp_path / name).exists()
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["verdict"] == found.verdict
-    assert summary["table"]["lp"]["r_hat"] == pytest.approx(found.table.loc["lp", "r_hat"])
+    assert summary["draws"]["verdict"] == found.verdict
+    assert summary["exact"]["verdict"] == "pass"
+    assert summary["draws"]["table"]["lp"]["r_hat"] == pytest.approx(found.table.loc["lp", "r_hat"])
     metric = pg.CentroidMetric.load(tmp_path / "metric.safetensors")
     assert metric.centroids.shape == (100, 16)
     assert metric.decay.item() == pytest.approx(summary["metric"]["decay"])
     data = pg.datasets.digits()
     again = pg.CentroidMetric.from_posterior(pg.VAE.load(tmp_path / "vae").embed(data.train))
     assert again.bandwidth.item() == pytest.approx(summary["metric"]["bandwidth"])
-    assert pg.diagnose(Run(tmp_path).draws()).reasons == found.reasons
+    assert Run(tmp_path).diagnose().reasons == found.reasons
 
 
 def test_the_same_seed_prints_the_same_figures_twice(tmp_path, monkeypatch):
@@ -43,12 +47,31 @@ def test_the_same_seed_prints_the_same_figures_twice(tmp_path, monkeypatch):
         pictures.append((tmp_path / name / "latent.png").read_bytes())
     assert prints[0] == prints[1]
     assert pictures[0] == pictures[1]
-    assert "verdict:" in prints[0]
+    assert prints[0].count("verdict:") == 2
+    assert "exact draws from the uniform density" in prints[0]
     # An earlier demo's folder is written again; a stranger's is not.
     assert (
         CliRunner().invoke(app, ["demo", "--no-progress", "--out", str(tmp_path / "a")]).exit_code
         == 0
     )
+
+
+@pytest.mark.filterwarnings("ignore::pyrogeo.errors.SamplingWarning")
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "nuts"])
+def test_every_method(tmp_path, method):
+    quick = {"epochs": 2, "num_samples": 20, "warmup_steps": 10, "progress": False}
+    found = demo.run(tmp_path, method=method, **quick)
+    assert list(found) == list(dict.fromkeys([METHODS[method], METHODS["exact"]]))
+    sizes = Run(tmp_path).draws().posterior.sizes
+    assert sizes["chain"] == {"exact": 8, "batch": 128}.get(method, 4)
+    said = " ".join(found[METHODS[method]].reasons)
+    assert ("geometric mixture" in said) == (method == "mixture")
+    assert ("last states of short chains" in said) == (method == "protocol")
+
+
+def test_a_method_that_is_none(tmp_path):
+    with pytest.raises(ValueError, match="--method: expected one of nuts, hmc, batch, exact"):
+        demo.run(tmp_path, method="gibbs")
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ class GeometricMixture(TorchDistribution):
     def _value_and_grad(self, z: Tensor) -> Tensor:
         components = self._log_components(z)
         value = components.logsumexp(-1, keepdim=True)
-        pull = self.metric.weighted_displacements((components - value).exp(), z)
+        share = components.sub_(value).exp_()
+        pull = self.metric.weighted_displacements(share, z)
         return torch.cat([value, -self._inverse_width * pull], 1)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
@@ -80,8 +81,8 @@ class GeometricMixture(TorchDistribution):
         log_norm = 0.5 * (
             d * (2 * math.pi / self._inverse_width).log() + metric.log_det_covariances()
         )
-        exponent = -0.5 * self._inverse_width * metric.squared_distances(z)
-        return exponent - log_norm - math.log(metric.n_centroids)
+        exponent = metric.squared_distances(z).mul_(-0.5 * self._inverse_width)
+        return exponent.sub_(log_norm + math.log(metric.n_centroids))
 
 
 class StartingLaw:
@@ -112,13 +113,19 @@ class StartingLaw:
         vacuum = torch.randn(z.shape, **options) / self.vacuum_precision.sqrt()
         return torch.where(torch.rand(n, 1, **options) < self.weight, vacuum, z)
 
+    def log_prob(self, z: Tensor) -> Tensor:
+        return self._with_vacuum(self.mixture.log_prob(z), z)[0]
+
     def log_prob_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         value, gradient = self.mixture.log_prob_and_grad(z)
+        total, share = self._with_vacuum(value, z)
+        return total, (1 - share) * gradient - share * self.vacuum_precision * z
+
+    def _with_vacuum(self, mixture: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log p₀, and the vacuum's share of it as a column."""
         if self.weight == 0:
-            return value, gradient
+            return mixture, torch.zeros_like(mixture)[:, None]
         log_norm = 0.5 * self.d * (2 * math.pi / self.vacuum_precision).log()
         vacuum = -0.5 * self.vacuum_precision * (z * z).sum(-1) - log_norm + math.log(self.weight)
-        value = value + math.log1p(-self.weight)
-        total = torch.logaddexp(value, vacuum)
-        share = (vacuum - total).exp()[:, None]
-        return total, (1 - share) * gradient - share * self.vacuum_precision * z
+        total = torch.logaddexp(mixture + math.log1p(-self.weight), vacuum)
+        return total, (vacuum - total).exp()[:, None]

@@ -26,7 +26,7 @@ from pyrogeo.moves import State, hmc, independence
 __all__ = ["Population", "anneal", "typical_scale"]
 
 _ESS = 0.5  # of the population, after each step in temperature
-_LEAPFROGS = 8
+_LEAPFROGS = 5
 _SWEEPS = (1, 3)  # of moves after each resampling, and after the last
 _MOST_SWEEPS = 12  # while the step size is too large for this temperature
 _TARGET_ACCEPTANCE = 0.8
@@ -51,8 +51,11 @@ class Population:
     acceptance: tuple[float, ...]
 
 
-def anneal(metric: CentroidMetric, n: int) -> Population:
-    """Runs a population of `n` points from p₀ to √det G, with torch's global generator."""
+def anneal(metric: CentroidMetric, n: int, volume_only: bool = False) -> Population:
+    """Runs a population of `n` points from p₀ to √det G, with torch's global generator.
+
+    The volume is known before the last moves; `volume_only` leaves them out.
+    """
     start = StartingLaw(metric)
     scale = typical_scale(metric)
     step_size = 1.0 * metric.dimension**-0.25
@@ -60,7 +63,7 @@ def anneal(metric: CentroidMetric, n: int) -> Population:
     beta, log_volume = 0.0, 0.0
     temperatures, ess, acceptance = [], [], []
     while beta < 1:
-        ratio = metric.log_volume_element(z) - start.log_prob_and_grad(z)[0]
+        ratio = metric.log_volume_element(z) - start.log_prob(z)
         if not (ratio < torch.inf).all():
             raise NonFiniteDensityError(f"½ log det G is not finite at some draws of {metric}")
         delta, share = _next_step(ratio, 1 - beta)
@@ -68,6 +71,8 @@ def anneal(metric: CentroidMetric, n: int) -> Population:
         weights = delta * ratio
         log_volume += (weights.logsumexp(0) - math.log(n)).item()
         z = z[_systematic(weights)]
+        if beta == 1 and volume_only:
+            break
         z, rate, step_size = _move(metric, start, z, beta, step_size, scale)
         temperatures.append(beta), ess.append(share), acceptance.append(rate)
     return Population(z, log_volume, tuple(temperatures), tuple(ess), tuple(acceptance))
@@ -135,5 +140,5 @@ def _jump(start: StartingLaw, state: State, value_and_grad) -> State:
     """Independence Metropolis–Hastings with proposals from p₀."""
     z = start.sample(len(state.z))
     proposal = State(z, *value_and_grad(z))
-    log_prob = start.log_prob_and_grad(state.z)[0], start.log_prob_and_grad(z)[0]
+    log_prob = start.log_prob(state.z), start.log_prob(z)
     return independence(state, proposal, log_prob)[0]

@@ -104,6 +104,17 @@ class RiemannianUniform(TorchDistribution):
         """W / volume: the share of the λ term alone, which knows no data."""
         return math.exp(self._mixture_metric().log_vacuum_volume - self.log_volume)
 
+    @property
+    def may_be_void(self) -> bool:
+        """Whether the vacuum may hold more than 5% of the volume, as far as can be told without estimating
+        it: for d ≥ 2 the volume is at least V + W (Minkowski)."""
+        metric = self._mixture_metric()
+        odds = metric.log_vacuum_volume - metric.log_mixture_volume
+        limit = (
+            -math.inf if metric.dimension == 1 else math.log(_VACUUM_LIMIT / (1 - _VACUUM_LIMIT))
+        )
+        return odds > limit
+
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Exact draws of shape `(*sample_shape, d)`.
 
@@ -149,8 +160,11 @@ class RiemannianUniform(TorchDistribution):
         cache = self._current_cache()
         if "log_volumes" not in cache:
             metric = self._mixture_metric()
-            runs = [anneal(metric, _SMALLEST_POPULATION).log_volume for _ in range(_ISLANDS)]
-            cache["log_volumes"] = torch.tensor(runs, dtype=torch.float64)
+            islands = [
+                anneal(metric, _SMALLEST_POPULATION, volume_only=True) for _ in range(_ISLANDS)
+            ]
+            volumes = [island.log_volume for island in islands]
+            cache["log_volumes"] = torch.tensor(volumes, dtype=torch.float64)
         return cache["log_volumes"]
 
     def _current_cache(self) -> dict[str, Tensor]:
@@ -173,11 +187,7 @@ class RiemannianUniform(TorchDistribution):
         metric = self.metric
         if not isinstance(metric, CentroidMetric):
             return
-        odds = metric.log_vacuum_volume - metric.log_mixture_volume
-        # For d ≥ 2 the volume is at least V + W (Minkowski), so most metrics need no estimate.
-        if odds == -math.inf or (
-            metric.dimension > 1 and odds < math.log(_VACUUM_LIMIT / (1 - _VACUUM_LIMIT))
-        ):
+        if not self.may_be_void:
             return
         with forked(derived_seed(fresh_seed(None), 1)):  # not the stream that draws will come from
             share = self.vacuum_share

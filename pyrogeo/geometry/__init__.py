@@ -1,9 +1,39 @@
-"""The manifold: metrics on the latent space, and what follows from them. No Pyro, no VAE."""
+"""The manifold: metrics on the latent space, and curves on it. No Pyro, no VAE."""
 
 from pyrogeo.geometry.centroid_metric import CentroidMetric
 from pyrogeo.geometry.centroids import KMedoids
+from pyrogeo.geometry.conformal import Conformal, volume_seeking
+from pyrogeo.geometry.constant import Constant, Euclidean
+from pyrogeo.geometry.curves import Curve
 from pyrogeo.geometry.diagonal import DiagonalCentroidMetric
+from pyrogeo.geometry.distance_map import DistanceMap, distance_map
+from pyrogeo.geometry.distances import distance, distance_matrix, frechet_mean, log_map
+from pyrogeo.geometry.flow import exp_map, parallel_transport
 from pyrogeo.geometry.full import FullCentroidMetric
+from pyrogeo.geometry.geodesics import Geodesic, geodesic
 from pyrogeo.geometry.metric import Metric
+from pyrogeo.geometry.pullback import Pullback
 
-__all__ = ["CentroidMetric", "DiagonalCentroidMetric", "FullCentroidMetric", "KMedoids", "Metric"]
+__all__ = [
+    "CentroidMetric",
+    "Conformal",
+    "Constant",
+    "Curve",
+    "DiagonalCentroidMetric",
+    "DistanceMap",
+    "Euclidean",
+    "FullCentroidMetric",
+    "Geodesic",
+    "KMedoids",
+    "Metric",
+    "Pullback",
+    "distance",
+    "distance_map",
+    "distance_matrix",
+    "exp_map",
+    "frechet_mean",
+    "geodesic",
+    "log_map",
+    "parallel_transport",
+    "volume_seeking",
+]

@@ -29,7 +29,9 @@ __all__ = ["CentroidMetric"]
 
 VACUUM_FRACTION = 0.01  # what decay=None leaves to the λ term, at most
 _KIND = "a centroid metric"
-_BUDGET = 2**24  # numbers in a (points × centroids) block: 128 MiB in float64
+_RAY = 512  # points of the quadrature to infinity
+_BLOCK = 2**19  # numbers in a (points × centroids) block: 4 MiB in float64, what a cache holds
+_LEAST_ROWS = 64  # of a block, below which the products no longer pay for reading the centroids
 
 
 class CentroidMetric(Metric):
@@ -225,19 +227,40 @@ class CentroidMetric(Metric):
             both = self.in_blocks(lambda block: torch.cat(self._volume_and_grad(block), 1), flat)
         return both[:, 0].reshape(z.shape[:-1]), both[:, 1:].reshape(z.shape)
 
+    def distance_to_infinity(self, z: Tensor) -> Tensor:
+        """The length of the ray from z away from the origin, an upper bound of the distance: finite for
+        τ > 0, √(λπ/(2τ)) from the origin if there are no centroids."""
+        z, tau, lam = self._checked(z), self.decay.item(), self.regularization.item()
+        if tau == 0 and lam > 0:
+            return torch.full_like(z[..., 0], torch.inf)
+        reach = (
+            10 * self.bandwidth * (0.5 * self.log_det_covariances().max() / self.dimension).exp()
+        )
+        reach = max(reach.item(), 10 * tau**-0.5 if tau > 0 else 0.0)
+        reach += 2 * self.centroids.norm(dim=-1).max().item()
+        # Steps grow with the distance, as the metric's features do.
+        u = (torch.arange(_RAY, dtype=z.dtype, device=z.device) + 0.5) / _RAY
+        s, ds = reach * u**3, 3 * reach * u**2 / _RAY
+        direction = torch.nn.functional.normalize(z, dim=-1)
+        direction = torch.where(z.norm(dim=-1, keepdim=True) > 0, direction, self.dimension**-0.5)
+        ray = z[..., None, :] + s[:, None] * direction[..., None, :]
+        return (self.norm(ray, direction[..., None, :]) * ds).sum(-1)
+
     def in_blocks(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-        """Applies a function of points to at most some 2²⁴ / K of them at a time."""
-        rows = max(1, _BUDGET // max(self.n_centroids, self.dimension**2))
+        """Applies a function of points to at most some 2¹⁹ / K of them at a time."""
+        rows = max(_LEAST_ROWS, _BLOCK // max(self.n_centroids, self.dimension**2))
         if len(z) <= rows:
             return function(z)
         return torch.cat([function(block) for block in z.split(rows)])
 
     def _weights(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ω and the vacuum λ e^{−τ‖z‖²}, both divided by e^shift, and the shift: (B, K), (B, 1), (B, 1)."""
-        log_omega = self._squared_distances(z) / -(self.bandwidth**2)
+        log_omega = self._squared_distances(z).div_(-(self.bandwidth**2))
         log_vacuum = self.regularization.log() - self.decay * (z * z).sum(-1, keepdim=True)
-        shift = torch.maximum(log_omega.amax(-1, keepdim=True), log_vacuum).detach()
-        return (log_omega - shift).exp(), (log_vacuum - shift).exp(), shift
+        with torch.no_grad():
+            shift = torch.maximum(log_omega.amax(-1, keepdim=True), log_vacuum)
+        # In place, as a fresh (B, K) tensor costs more than what is written into it.
+        return log_omega.sub_(shift).exp_(), (log_vacuum - shift).exp(), shift
 
     def _checked(self, z: Tensor) -> Tensor:
         if not torch.is_tensor(z) or z.shape[-1:] != (self.dimension,):
@@ -259,7 +282,8 @@ class CentroidMetric(Metric):
         """Precomputes what the products need, as buffers that are not saved."""
 
     @abstractmethod
-    def _squared_distances(self, z: Tensor) -> Tensor: ...
+    def _squared_distances(self, z: Tensor) -> Tensor:
+        """Shape (B, K), a tensor that the caller may write to."""
 
     @abstractmethod
     def _weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor: ...
@@ -270,6 +294,13 @@ class CentroidMetric(Metric):
     @abstractmethod
     def _volume_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Closed forms, of shapes (B, 1) and (B, d)."""
+
+
+def clipped(squared_distances: Tensor) -> Tensor:
+    """Without the tiny negatives that rounding leaves; cutting them off must not cut the gradient off."""
+    if torch.is_grad_enabled():
+        return squared_distances - squared_distances.detach().clamp(max=0)
+    return squared_distances.clamp_(min=0)
 
 
 def _scatter(points: Tensor, index: Tensor, n_neighbors: int) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pyrogeo.geometry._checks import check_like
-from pyrogeo.geometry.centroid_metric import CentroidMetric
+from pyrogeo.geometry.centroid_metric import CentroidMetric, clipped
 
 __all__ = ["DiagonalCentroidMetric"]
 
@@ -46,17 +46,12 @@ class DiagonalCentroidMetric(CentroidMetric):
         s, c = 1 / self.variances, self.centroids - centre
         self.register_buffer("_centre", centre, persistent=False)
         self.register_buffer("_products", torch.cat([s, s * c], 1), persistent=False)
+        self.register_buffer("_precisions", s, persistent=False)
         self.register_buffer("_constant", (s * c * c).sum(-1), persistent=False)
-
-    @property
-    def _precisions(self) -> Tensor:
-        return self._products[:, : self.dimension]
 
     def _squared_distances(self, z: Tensor) -> Tensor:
         z = z - self._centre
-        q = torch.addmm(self._constant, torch.cat([z * z, -2 * z], 1), self._products.T)
-        # Rounding can leave a tiny negative; cutting it off must not cut the gradient off.
-        return q - q.detach().clamp(max=0)
+        return clipped(torch.addmm(self._constant, torch.cat([z * z, -2 * z], 1), self._products.T))
 
     def _weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
         slope, offset = (weights @ self._products).chunk(2, 1)
@@ -83,6 +78,12 @@ class DiagonalCentroidMetric(CentroidMetric):
     def inner(self, z: Tensor, u: Tensor, v: Tensor) -> Tensor:
         return (self.diagonal(z) * u * v).sum(-1)
 
+    def flat(self, z: Tensor, v: Tensor) -> Tensor:
+        return self.diagonal(z) * v
+
+    def sharp(self, z: Tensor, p: Tensor) -> Tensor:
+        return p / self.diagonal(z)
+
     def _log_volume(self, z: Tensor) -> Tensor:
         omega, vacuum, shift = self._weights(z)
         g = omega @ self._precisions + vacuum
@@ -93,6 +94,6 @@ class DiagonalCentroidMetric(CentroidMetric):
         g = omega @ self._precisions + vacuum
         value = 0.5 * (g.log().sum(-1, keepdim=True) + self.dimension * shift)
         w = 1 / g
-        pull = self._weighted_displacements(omega * (w @ self._precisions.T), z)
+        pull = self._weighted_displacements(omega.mul_(w @ self._precisions.T), z)
         fall = self.decay * vacuum * w.sum(-1, keepdim=True) * z
         return value, -pull / self.bandwidth**2 - fall

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.geometry._checks import check_like, check_positive_definite
-from pyrogeo.geometry.centroid_metric import CentroidMetric
+from pyrogeo.geometry.centroid_metric import CentroidMetric, clipped
 
 __all__ = ["FullCentroidMetric"]
 
@@ -60,8 +60,9 @@ class FullCentroidMetric(CentroidMetric):
     def _squared_distances(self, z: Tensor) -> Tensor:
         z = z - self._centre
         square = (z[:, :, None] * z[:, None, :]).flatten(1)
-        q = torch.addmm(self._constant, torch.cat([square, -2 * z], 1), self._products.T)
-        return q - q.detach().clamp(max=0)
+        return clipped(
+            torch.addmm(self._constant, torch.cat([square, -2 * z], 1), self._products.T)
+        )
 
     def _weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
         slope, offset = (weights @ self._products).split([self.dimension**2, self.dimension], 1)
@@ -100,7 +101,7 @@ class FullCentroidMetric(CentroidMetric):
         factor = factor.where((info == 0)[:, None, None], torch.nan)  # a sampler refuses NaN
         value = _log_diagonal(factor)[:, None] + 0.5 * self.dimension * shift
         inverse = torch.cholesky_inverse(factor)
-        nu = omega * (inverse.flatten(1) @ self._precisions.T)
+        nu = omega.mul_(inverse.flatten(1) @ self._precisions.T)
         trace = inverse.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
         pull = self._weighted_displacements(nu, z)
         return value, -pull / self.bandwidth**2 - self.decay * vacuum * trace * z

@@ -66,3 +66,60 @@ class Metric(nn.Module, ABC):
     def norm(self, z: Tensor, v: Tensor) -> Tensor:
         """‖v‖_z = √⟨v, v⟩_z, shape `(*,)`."""
         return self.inner(z, v, v).sqrt()
+
+    def flat(self, z: Tensor, v: Tensor) -> Tensor:
+        """♭: the covector G(z) v of a tangent vector, both of shape `(*, d)`."""
+        return torch.einsum("...ij,...j->...i", self(z), v)
+
+    def sharp(self, z: Tensor, p: Tensor) -> Tensor:
+        """♯: the tangent vector G(z)⁻¹ p of a covector, both of shape `(*, d)`.
+
+        Raises:
+            NotPositiveDefiniteError: with the first point at which G is not.
+        """
+        factor = self.cholesky(z)
+        p = p.expand(torch.broadcast_shapes(p.shape, factor.shape[:-1]))
+        return torch.cholesky_solve(p[..., None], factor)[..., 0]
+
+    def contains(self, z: Tensor) -> Tensor:
+        """Whether points belong to the domain of the metric, shape `(*,)`; everywhere, unless a subclass
+        says otherwise. Curves do not leave it."""
+        return torch.isfinite(z).all(-1)
+
+    def distance_to_infinity(self, z: Tensor) -> Tensor:
+        """An upper bound of the distance to infinity, shape `(*,)`; infinite for a complete manifold,
+        which a metric is taken for unless a subclass knows better."""
+        return torch.full_like(z[..., 0], torch.inf)
+
+    @property
+    def inverse(self) -> "Metric":
+        """G⁻¹ as a metric: a view of this one, which changes with it."""
+        return _Inverse(self)
+
+
+class _Inverse(Metric):
+    def __init__(self, metric: Metric):
+        super().__init__()
+        self.metric = metric
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cholesky_inverse(self.metric.cholesky(z))
+
+    def log_volume_element(self, z: Tensor) -> Tensor:
+        return -self.metric.log_volume_element(z)
+
+    def inner(self, z: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return (u * self.metric.sharp(z, v)).sum(-1)
+
+    def flat(self, z: Tensor, v: Tensor) -> Tensor:
+        return self.metric.sharp(z, v)
+
+    def sharp(self, z: Tensor, p: Tensor) -> Tensor:
+        return self.metric.flat(z, p)
+
+    def contains(self, z: Tensor) -> Tensor:
+        return self.metric.contains(z)
+
+    @property
+    def inverse(self) -> Metric:
+        return self.metric

@@ -169,7 +169,7 @@ class BatchHMC(MCMCKernel):
     def _jump(self) -> None:
         z = self._law.sample(len(self._state.z))
         proposal = State(z, *self._value_and_grad(z))
-        log_prob = tuple(self._law.log_prob_and_grad(x)[0] for x in (self._state.z, z))
+        log_prob = self._law.log_prob(self._state.z), self._law.log_prob(z)
         self._state, probability = independence(self._state, proposal, log_prob, self._generator)
         self._jumps += (probability.mean().item() - self._jumps) * self.jump_every / self._count
 

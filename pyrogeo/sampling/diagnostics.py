@@ -113,7 +113,7 @@ def diagnose(draws: Any, superchains: int | None = None, density: Any = None) ->
         *_diverging(sample_stats),
     ]
     shortages = [*_too_short(quantities, table), *_energy(sample_stats)]
-    notes = [*visits, *_saturated(draws, sample_stats), *_incomplete(draws)]
+    notes = [*visits, *_aim(draws), *_saturated(draws, sample_stats), *_incomplete(draws)]
     verdict = "disagree" if failures else "too short" if shortages else "pass"
     if failures:  # how many draws are missing is beside the point then
         shortages = list(_energy(sample_stats))
@@ -266,7 +266,7 @@ def _separated(
         f"The chains {kind}: their means of {name} lie up to {apart[name]:.1f} within-chain "
         f"standard deviations apart (R-hat {table.loc[name, 'r_hat']:.2f}), more than their own "
         f"correlation explains, and so for {len(apart)} of {len(p_values)} quantities. Longer "
-        "chains will not cross; draw exactly with RiemannianUniform.sample, or report the modes "
+        "chains are unlikely to cross; draw exactly with RiemannianUniform.sample, or report the modes "
         "separately."
     )
 
@@ -341,6 +341,17 @@ def _visited(draws: Any, ess: pd.Series, density: Any) -> tuple[list[str], list[
     from pyrogeo.sampling.occupancy import visited  # it needs torch, this module does not
 
     return visited(density, group_arrays(draws, "posterior")["z"], np.nanmin(ess))
+
+
+def _aim(draws: Any) -> Iterator[str]:
+    method = draws_method(draws)
+    if method == "mixture":
+        yield "These are independent draws of the geometric mixture, not of the uniform density."
+    if method == "protocol":
+        yield (
+            "These are last states of short chains from the embeddings: they follow the training data "
+            "more than the uniform density."
+        )
 
 
 def _incomplete(draws: Any) -> Iterator[str]:

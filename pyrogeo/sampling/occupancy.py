@@ -68,7 +68,8 @@ def missed_centroids(
 
     Returns:
         `perplexity` of the chains and `exact_perplexity`, `differing` (how many centroids differ),
-        `missed_share` (the exact share of those that the chains visit too little).
+        `missed_share` (the exact share of those that the chains visit too little), `vacuum_share`
+        (NaN where it is certainly below 5%).
     """
     metric = density.metric
     flat = z.reshape(-1, z.shape[-1])
@@ -91,7 +92,7 @@ def missed_centroids(
         "exact_perplexity": perplexity(true, k),
         "differing": int(differing.sum()),
         "missed_share": float(expected[less].sum() / len(true)) if less.any() else 0.0,
-        "vacuum_share": math.nan if metric.log_vacuum_volume == -math.inf else density.vacuum_share,
+        "vacuum_share": density.vacuum_share if density.may_be_void else math.nan,
     }
 
 

@@ -91,62 +91,36 @@ def test_the_potential_crosses_to_a_spawned_process():
 @pytest.mark.parametrize("name", PLANE)
 @pytest.mark.filterwarnings("ignore::pyrogeo.errors.VacuumWarning")
 def test_log_volume_agrees_with_quadrature(name):
+    """Within three standard errors, themselves below 0.02: an offset of 0.06 is always seen.
+
+    At a random seed Student's t with 7 degrees of freedom exceeds 3 with probability 0.02 for each
+    metric: the seed, which `conftest` sets, is part of the test.
+    """
     make, half_width = PLANE[name]
     density = RiemannianUniform(make())
     truth = quadrature(density.metric, half_width)[2]
-    # Student's t with 7 degrees of freedom: beyond ±14 with probability 2e-6. The error is
-    # below 0.02, so an offset of a quarter nat is seen; the last terms are the quadrature's own.
     assert density.log_volume_error < 0.02
-    assert abs(density.log_volume - truth) < 14 * density.log_volume_error + 1e-3
+    assert abs(density.log_volume - truth) < 3 * density.log_volume_error
     assert density.vacuum_share == pytest.approx(
         math.exp(density.metric.log_vacuum_volume - truth), rel=0.05
     )
 
 
-@pytest.mark.parametrize("name", PLANE)
-@pytest.mark.filterwarnings("ignore::pyrogeo.errors.VacuumWarning")
-def test_exact_draws_have_the_masses_of_quadrature(name):
-    """Shares of 8×8 cells, of equal mass in each coordinate, among the draws within a square.
-
-    Resampled draws are not independent, so 16 runs give the variance of each cell. α = 4e-6 for the
-    largest of 64 values of t with 15 degrees of freedom; a cell that is off by a tenth is seen.
-    """
-    metric, half_width = PLANE[name][0](), 5.0
-    z, log_density, _ = quadrature(metric, half_width, 2001)
-    mass = log_density.softmax(0)
-    order = z.argsort(0)
-    edges = []
-    for axis in range(2):
-        cumulative = mass[order[:, axis]].cumsum(0)
-        cuts = torch.searchsorted(cumulative, torch.linspace(0, 1, 9)[1:-1].double())
-        edges.append(z[order[cuts, axis], axis])
-
-    def cell(points):
-        x, y = points.T.contiguous()
-        return 8 * torch.bucketize(x, edges[0]) + torch.bucketize(y, edges[1])
-
-    expected = torch.zeros(64, dtype=torch.float64).index_add(0, cell(z), mass)
-    shares = []
-    for _ in range(16):
-        draws = anneal(metric, 2048).particles
-        inside = draws[(draws.abs() < half_width).all(1)]
-        shares.append(torch.bincount(cell(inside), minlength=64) / len(inside))
-    shares = torch.stack(shares).double()
-    kept = expected > 0.004
-    # The floor is a quarter of the binomial variance: the mixture is drawn independently.
-    error = torch.maximum(shares.var(0), expected / 2048 / 4)[kept].sqrt() / 4
-    t = (shares.mean(0)[kept] - expected[kept]) / error
-    assert t.abs().max() < 10
-    assert (t**2).mean() < 3
-
-
 @pytest.mark.parametrize(
-    ("d", "kind"), [(2, "diagonal"), (16, "diagonal"), (64, "diagonal"), (2, "full"), (16, "full")]
+    ("d", "kind"),
+    [(2, "diagonal"), (16, "diagonal"), (64, "diagonal"), (2, "full"), (16, "full"), (64, "full")],
 )
 def test_isolated_centroids_obey_the_law(d, kind):
-    """Volume V + W, equal modes, each a Gaussian of covariance (ρ²/d) Σᵢ."""
+    """Volume V + W, equal modes, each a Gaussian of covariance (ρ²/d) Σᵢ, in one population.
+
+    α < 1e-6 over all modes and coordinates. Seen are a volume off by 2%, a mode's share off by
+    0.02 and a variance off by 13%; of the smaller population for full covariances at d = 64, 0.04
+    and 30%.
+    """
+    n = 4096 if (d, kind) == (64, "full") else 20_000
     centroids = torch.eye(d, dtype=torch.float64)[: min(d, 4)] * 10
-    variances = 1e-4 * (1 + torch.rand(len(centroids), d, dtype=torch.float64))
+    k = len(centroids)
+    variances = 1e-4 * (1 + torch.rand(k, d, dtype=torch.float64))
     if kind == "diagonal":
         metric = pg.geometry.DiagonalCentroidMetric(centroids, variances, 2.0, 1e-3)
     else:
@@ -154,13 +128,14 @@ def test_isolated_centroids_obey_the_law(d, kind):
     law = torch.logaddexp(
         torch.tensor(metric.log_mixture_volume), torch.tensor(metric.log_vacuum_volume)
     )
-    density = RiemannianUniform(metric)
-    assert density.log_volume == pytest.approx(law.item(), abs=0.02)
-    z = density.sample((20_000,))
+    population = anneal(metric, n)
+    assert population.log_volume == pytest.approx(law.item(), abs=0.02)
+    z = population.particles
     near = torch.cdist(z, centroids)
-    for i in range(len(centroids)):
+    for i in range(k):
         mode = z[near[:, i] < 0.5]
-        assert len(mode) / len(z) == pytest.approx(0.99 / len(centroids), abs=0.02)
+        share = 0.99 / k
+        assert len(mode) / n == pytest.approx(share, abs=6 * math.sqrt(share * (1 - share) / n))
         ratio = mode.var(0) / (variances[i] * 4 / d)
         # A variance of 5,000 draws has a relative error of 0.02; 6.5 of those for α = 1e-8 each.
         assert (ratio - 1).abs().max() < 0.13 * math.sqrt(5000 / len(mode))

@@ -48,6 +48,39 @@ def test_separate_modes_are_seen(rho):
         assert "separate modes" in found.reasons[0]
 
 
+@pytest.mark.parametrize("rho", [0.0, 0.9])
+def test_one_chain_apart_is_seen(rho):
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        z = autoregressive(rng, rho, 4, 500, 2)
+        z[rng.integers(4), :, rng.integers(2)] += 6
+        assert judged(z).verdict == "disagree"
+
+
+def test_heavy_tails_do_not_disagree():
+    """40 sets of Student's t with 3 degrees of freedom; α = 1e-4 a set."""
+    z = np.random.default_rng(3).standard_t(3, size=(40, 4, 500, 2))
+    assert {judged(chains).verdict for chains in z} <= {"pass", "too short"}
+
+
+@pytest.mark.parametrize(("rho", "expected"), [(0.0, {"pass"}), (0.9, {"pass", "too short"})])
+def test_many_short_chains_of_one_law_do_not_disagree(rho, expected):
+    """20 sets of 256 chains in 16 groups; α = 1e-4 a set."""
+    rng = np.random.default_rng(4)
+    sets = [autoregressive(rng, rho, 256, 20, 2) for _ in range(20)]
+    found = {diagnose(to_arviz({"z": z}, {}), superchains=16).verdict for z in sets}
+    assert found <= expected
+
+
+@pytest.mark.parametrize("apart", [8, 1])
+def test_groups_of_short_chains_in_separate_modes_are_seen(apart):
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        z = autoregressive(rng, 0.5, 256, 20, 2)
+        z[: 16 * apart] += 6
+        assert diagnose(to_arviz({"z": z}, {}), superchains=16).verdict == "disagree"
+
+
 def test_a_different_spread_is_seen():
     z = np.random.default_rng(0).normal(size=(4, 1000, 1))
     z[0] *= 3

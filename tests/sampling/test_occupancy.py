@@ -54,6 +54,17 @@ def test_exact_draws_miss_nothing():
         assert found.passed, found.reasons
 
 
+def test_one_mode_of_six_that_all_chains_miss_is_seen():
+    torch.manual_seed(2)
+    density = pg.RiemannianUniform(separate())
+    exact = density.sample((4096,)).numpy()
+    for missed in range(6):
+        others = exact[nearest_centroids(density.metric, exact) != missed]
+        found = pg.diagnose(to_arviz({"z": others[:2000].reshape(4, 500, 2)}, {}), density=density)
+        assert found.verdict == "disagree"
+        assert "Modes are missed" in found.reasons[0]
+
+
 def test_exact_runs_too():
     density = pg.RiemannianUniform(separate())
     draws = pg.sample_smc(density, 1000, 4, seed=0, progress=False)

@@ -1,0 +1,287 @@
+"""Shortest curves between points: the boundary-value problem, many pairs at once.
+
+A geodesic minimises the energy E(γ) = ∫ ‖γ'‖² dt, and with it the length. The curve is discretised by
+nodes, the energy by the midpoint rule, and minimised by Newton's method, damped for each curve by
+itself, first with a quarter of the nodes, then with half, then with all. The error of the nodes is of
+second order in 1/n, that of the length, which is stationary there, of fourth.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrogeo.errors import GeodesicWarning, NotPositiveDefiniteError
+from pyrogeo.geometry import _newton
+from pyrogeo.geometry.constant import Euclidean
+from pyrogeo.geometry.curves import Curve
+from pyrogeo.geometry.graphs import shortest_paths
+from pyrogeo.geometry.metric import Metric
+
+__all__ = ["Geodesic", "check_metric", "geodesic"]
+
+_COARSE_TOLERANCE = 1e-3
+_COARSE_ITERATIONS = 30
+_MESHES = 3  # at the finest level, where nodes are spaced by something else than the metric
+_SMALLEST_SHARE = 1e-9
+
+
+@dataclass(frozen=True)
+class Geodesic:
+    """Curves that `geodesic` found, of batch shape `(*,)`.
+
+    Attributes:
+        curve: with constant speed under the metric, or with equal Euclidean steps if so asked for.
+        length: of the curve, shape `(*,)`: the distance, if it is the shortest.
+        converged: whether the residual is at most the tolerance.
+        residual: √(decrement / energy) of Newton's method: relative to the length, how far in the
+            energy's norm the next step would move the curve.
+        iterations: steps of Newton's method, over all levels.
+        left_domain: whether a way out of the manifold, through infinity, is shorter than the curve, so
+            that no shortest curve exists.
+    """
+
+    curve: Curve
+    length: Tensor
+    converged: Tensor
+    residual: Tensor
+    iterations: Tensor
+    left_domain: Tensor
+
+
+def geodesic(
+    metric: Metric,
+    start: Tensor,
+    end: Tensor,
+    *,
+    num_segments: int = 64,
+    via: Tensor | None = None,
+    n_neighbors: int = 10,
+    initial: Curve | None = None,
+    spacing: str = "metric",
+    tolerance: float = 1e-6,
+    max_iterations: int = 100,
+    chunk_size: int = 512,
+    progress: bool = False,
+) -> Geodesic:
+    """Locally shortest curves from `start` to `end`.
+
+    A curve is never longer than the one that it started from: a straight line by default, or a path
+    through given points with `via`. Another start may lead to another geodesic.
+
+    Args:
+        metric: any `Metric` that autograd can differentiate twice.
+        start, end: points that broadcast to `(*, d)`, in one dtype.
+        num_segments: n, a multiple of 4. The length's error falls like n⁻⁴ once the metric's features
+            are resolved.
+        via: points `(M, d)`, such as embeddings: curves start from shortest paths in the graph of their
+            `n_neighbors` nearest neighbours.
+        initial: curves to start from instead, with end points of their own that are not looked at.
+        spacing: `"metric"` puts nodes at equal arc lengths of the metric, so that t ↦ γ(t) has constant
+            speed. `"euclidean"` puts them at equal distances in latent space: the same curve, better
+            resolved where the metric varies by orders of magnitude, as `volume_seeking` does.
+        tolerance: for the residual; not below four times the root of the dtype's epsilon.
+        max_iterations: of Newton's method, at each level.
+        chunk_size: curves solved together, which bounds the memory.
+        progress: show a bar.
+
+    Returns:
+        a `Geodesic`. Equal points give length 0.
+
+    Raises:
+        ValueError: for points that do not fit each other or lie outside the metric's domain, and for
+            options out of range.
+        NotPositiveDefiniteError: where G is not symmetric positive definite, with the point.
+
+    Warns:
+        GeodesicWarning: with the number of curves that did not converge, or that are longer than a
+            way through infinity.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> geodesic(Euclidean(), torch.zeros(2), torch.tensor([3.0, 4.0])).length
+    tensor(5.)
+    """
+    start, end = _checked_points(metric, start, end)
+    if not isinstance(num_segments, int) or num_segments < 4 or num_segments % 4:
+        raise ValueError(f"num_segments: expected a multiple of 4, got {num_segments!r}")
+    if spacing not in ("metric", "euclidean"):
+        raise ValueError(f"spacing: expected 'metric' or 'euclidean', got {spacing!r}")
+    if not tolerance > 0 or max_iterations < 1 or chunk_size < 1:
+        raise ValueError(
+            "expected a positive tolerance, max_iterations and chunk_size, got "
+            f"{tolerance}, {max_iterations} and {chunk_size}"
+        )
+    if via is not None and initial is not None:
+        raise ValueError("expected via or initial, not both")
+    batch, d = start.shape[:-1], start.shape[-1]
+    start, end = start.reshape(-1, d), end.reshape(-1, d)
+    tolerance = max(tolerance, 4 * torch.finfo(start.dtype).eps ** 0.5)
+    if via is not None:
+        initial = shortest_paths(metric, via, start, end, n_neighbors)
+    parts = []
+    chunks = range(0, len(start), chunk_size)
+    for i in tqdm(chunks, desc="geodesics", disable=not progress):
+        chosen = slice(i, i + chunk_size)
+        curve = Curve.line(start[chosen], end[chosen])
+        if initial is not None:
+            nodes = initial.nodes.reshape(-1, *initial.nodes.shape[-2:])
+            nodes = nodes.expand(len(start), -1, -1)[chosen].clone()
+            nodes[:, 0], nodes[:, -1] = start[chosen], end[chosen]
+            curve = Curve(nodes, initial.degree)
+        parts.append(_solve(metric, curve, num_segments, spacing, tolerance, max_iterations))
+    found = [torch.cat(p).reshape(*batch, *p[0].shape[1:]) for p in zip(*parts, strict=True)]
+    nodes, length, residual, iterations = found
+    left = _leaves(metric, start.reshape(*batch, d), end.reshape(*batch, d), length)
+    result = Geodesic(Curve(nodes), length, residual <= tolerance, residual, iterations, left)
+    _warn(result, tolerance)
+    return result
+
+
+def check_metric(metric: Metric, z: Tensor) -> None:
+    """Finite symmetric positive definite matrices of the right shape at points `(*, d)`, or an error
+    that names the first point without one.
+
+    Raises:
+        ValueError, NotPositiveDefiniteError
+    """
+    with torch.no_grad():
+        g = metric(z)
+    if g.shape != (*z.shape, z.shape[-1]):
+        expected = (*z.shape, z.shape[-1])
+        raise ValueError(f"the metric maps {tuple(z.shape)} to {tuple(g.shape)}, not to {expected}")
+    size = g.abs().amax((-2, -1))
+    for bad, words in (
+        (~torch.isfinite(g).all(-1).all(-1), "finite"),
+        ((g - g.mT).abs().amax((-2, -1)) > 1e-5 * size, "symmetric"),
+        (torch.linalg.cholesky_ex(g).info > 0, "positive definite"),
+    ):
+        if bad.any():
+            where = z[bad][0].tolist()
+            raise NotPositiveDefiniteError(f"the metric is not {words} at z = {where}")
+
+
+def _checked_points(metric: Metric, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    if not isinstance(metric, Metric):
+        raise ValueError(f"expected a Metric, got {type(metric)}")
+    for name, z in (("start", start), ("end", end)):
+        if not torch.is_tensor(z) or not z.is_floating_point() or z.dim() < 1:
+            got = tuple(z.shape) if torch.is_tensor(z) else type(z)
+            raise ValueError(f"{name}: expected floating-point points of shape (*, d), got {got}")
+    if start.shape[-1] != end.shape[-1] or start.dtype != end.dtype:
+        raise ValueError(
+            f"start and end do not fit: {tuple(start.shape)} of {start.dtype} and "
+            f"{tuple(end.shape)} of {end.dtype}"
+        )
+    try:
+        start, end = torch.broadcast_tensors(start.detach(), end.detach())
+    except RuntimeError as error:
+        raise ValueError(
+            f"start and end do not broadcast: {tuple(start.shape)} and {tuple(end.shape)}"
+        ) from error
+    if start.numel() == 0:
+        raise ValueError(f"expected at least one pair of points, got {tuple(start.shape)}")
+    d = getattr(metric, "dimension", start.shape[-1])
+    if d != start.shape[-1]:
+        raise ValueError(f"the metric has dimension {d}, the points {start.shape[-1]}")
+    for name, z in (("start", start), ("end", end)):
+        outside = ~metric.contains(z)
+        if outside.any():
+            where = z[outside][0].tolist()
+            raise ValueError(f"{name}: {where} lies outside the metric's domain")
+        check_metric(metric, z)
+    return start, end
+
+
+def _solve(
+    metric: Metric, curve: Curve, n: int, spacing: str, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Nodes, length, residual and iterations of one chunk; no curve longer than it was initially."""
+    measure = metric if spacing == "metric" else Euclidean()
+    with torch.no_grad():
+        nodes, first = (curve.reparametrized(measure, m).nodes for m in (n // 4, n))
+        limit = Curve(first).length(metric) * (1 + 1e-6)
+    check_metric(metric, 0.5 * (first[:, 1:] + first[:, :-1]))
+    coarse = max(tolerance, _COARSE_TOLERANCE), min(max_iterations, _COARSE_ITERATIONS)
+    iterations = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
+    for segments in (n // 4, n // 2):
+        solution = _newton.minimize(metric, nodes, _shares(metric, nodes, spacing), *coarse)
+        nodes = _refined(metric, solution.nodes, 2 * segments, spacing)
+        iterations += solution.iterations
+    found = _finest(metric, nodes, spacing, tolerance, max_iterations)
+    # Few nodes may step over what the metric has between them, and end in a longer curve.
+    worse = ~(found[1] <= limit)
+    if worse.any():
+        again = _finest(metric, first[worse], spacing, tolerance, max_iterations)
+        for old, new in zip(found, again, strict=True):
+            old[worse] = new
+        worse = ~(found[1] <= limit)
+        found[0][worse], found[1][worse], found[2][worse] = first[worse], limit[worse], torch.inf
+    nodes, length, residual, more = found
+    return nodes, length, residual, iterations + more
+
+
+def _finest(
+    metric: Metric, nodes: Tensor, spacing: str, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same from initial nodes, without changing their number."""
+    iterations = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
+    for _ in range(1 if spacing == "metric" else _MESHES):
+        nodes = _refined(metric, nodes, nodes.shape[1] - 1, spacing)
+        shares = _shares(metric, nodes, spacing)
+        solution = _newton.minimize(metric, nodes, shares, tolerance, max_iterations)
+        nodes, iterations = solution.nodes, iterations + solution.iterations
+    with torch.no_grad():
+        length = Curve(nodes).length(metric)
+    return nodes, length, solution.residual, iterations
+
+
+def _refined(metric: Metric, nodes: Tensor, num_segments: int, spacing: str) -> Tensor:
+    """Nodes on the spline through these; where it leaves the domain, on the polyline."""
+    if spacing == "metric":
+        t = torch.linspace(0, 1, num_segments + 1, dtype=nodes.dtype, device=nodes.device)
+        smooth, straight = Curve(nodes)(t), Curve(nodes, degree=1)(t)
+    else:
+        both = Curve(nodes), Curve(nodes, degree=1)
+        smooth, straight = (c.reparametrized(Euclidean(), num_segments).nodes for c in both)
+    out = ~metric.contains(smooth).all(-1)
+    return torch.where(out[:, None, None], straight, smooth)
+
+
+def _shares(metric: Metric, nodes: Tensor, spacing: str) -> Tensor:
+    """Of time, for each segment: equal, or in proportion to its length under the metric."""
+    equal = torch.full_like(nodes[:, 1:, 0], 1 / (nodes.shape[1] - 1))
+    if spacing == "metric":
+        return equal
+    lengths = _newton.segment_energies(metric, nodes, torch.ones_like(equal)).sqrt()
+    total = lengths.sum(-1, keepdim=True)
+    shares = torch.where(total > 0, lengths / total, equal)
+    shares = shares.clamp(min=_SMALLEST_SHARE)
+    return shares / shares.sum(-1, keepdim=True)
+
+
+def _leaves(metric: Metric, start: Tensor, end: Tensor, length: Tensor) -> Tensor:
+    with torch.no_grad():
+        out = metric.distance_to_infinity(start) + metric.distance_to_infinity(end)
+    return length > out
+
+
+def _warn(found: Geodesic, tolerance: float) -> None:
+    failed, left = int((~found.converged).sum()), int(found.left_domain.sum())
+    total = found.converged.numel()
+    said: list[Any] = []
+    if failed:
+        worst = found.residual[~found.converged].max().item()
+        said.append(
+            f"{failed} of {total} geodesics did not converge (largest residual {worst:.2g}, tolerance "
+            f"{tolerance:.2g})"
+        )
+    if left:
+        said.append(
+            f"{left} of {total} curves are longer than a way through infinity, which is at a finite "
+            "distance: no shortest curve exists between their ends"
+        )
+    if said:
+        warnings.warn("; ".join(said), GeodesicWarning, stacklevel=3)

@@ -1,0 +1,87 @@
+"""A VAE and a metric together: from one datum to another through the latent space."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrogeo.geometry import Curve, Geodesic, Metric, geodesic
+from pyrogeo.vae import VAE
+
+__all__ = ["Interpolation", "interpolate"]
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """What `interpolate` found between B pairs of data.
+
+    Attributes:
+        latent: points along each curve, shape `(B, num, d)`.
+        frames: their decoded means, shape `(B, num, *event)`.
+        curve: the curves.
+        geodesic: with lengths and convergence; None for affine ones.
+    """
+
+    latent: Tensor
+    frames: Tensor
+    curve: Curve
+    geodesic: Geodesic | None
+
+
+def interpolate(
+    vae: VAE,
+    x0: Tensor,
+    x1: Tensor,
+    metric: Metric | str = "affine",
+    num: int = 10,
+    **options: Any,
+) -> Interpolation:
+    """Decoded frames between data, along curves between their posterior means.
+
+    `"affine"` is the straight line. With `volume_seeking(metric)` curves keep to where the volume element
+    is large, which is where data are: those are the curves that the paper draws. Geodesics of the metric
+    itself avoid the data, because G, and with it all lengths, is large there.
+
+    Args:
+        vae: trained.
+        x0, x1: data of shape `(B, *event)`, or `(1, *event)` to start or end all curves in one.
+        metric: on the latent space of the VAE, or `"affine"`.
+        num: frames of each pair, both ends included, at equal distances in latent space.
+        options: of `geodesic`.
+
+    Returns:
+        latent points, frames, and curves.
+
+    Raises:
+        ValueError: for data that do not fit the VAE or each other, fewer than two frames, or something
+            that is no metric, and as `geodesic` does.
+
+    Warns:
+        GeodesicWarning: as `geodesic` does.
+    """
+    if not isinstance(metric, Metric) and metric != "affine":
+        raise ValueError(f"metric: expected a Metric or 'affine', got {metric!r}")
+    if not isinstance(num, int) or num < 2:
+        raise ValueError(f"num: expected at least two frames, got {num!r}")
+    start, end = _means(vae, "x0", x0), _means(vae, "x1", x1)
+    if len(start) != len(end) and 1 not in (len(start), len(end)):
+        raise ValueError(f"x0 and x1 hold {len(start)} and {len(end)} data; expected as many, or one")
+    start, end = torch.broadcast_tensors(start, end)
+    found = None
+    if isinstance(metric, Metric):
+        like = next((t for t in metric.state_dict().values() if t.is_floating_point()), start)
+        options = {"spacing": "euclidean", **options}
+        found = geodesic(metric, start.to(like), end.to(like), **options)
+    curve = Curve.line(start, end) if found is None else found.curve
+    latent = curve(torch.linspace(0, 1, num, dtype=torch.float64, device=start.device))
+    frames = vae.decode(latent.to(start).flatten(0, 1)).mean
+    return Interpolation(latent, frames.unflatten(0, latent.shape[:2]), curve, found)
+
+
+def _means(vae: VAE, name: str, x: Tensor) -> Tensor:
+    """Posterior means, shape `(B, d)`."""
+    if not torch.is_tensor(x) or x.dim() < 2 or len(x) == 0:
+        got = tuple(x.shape) if torch.is_tensor(x) else type(x)
+        raise ValueError(f"{name}: expected data of shape (B, *event), got {got}")
+    return vae.embed(x).mean
