@@ -4,11 +4,11 @@ A VAE is a Pyro program. Its posteriors define a Riemannian metric on the latent
 uniform density, and the density gives samples, whose chains ArviZ judges.
 """
 
-from pyrogeo import datasets, errors, plots
+from pyrogeo import datasets, errors, plots, recipes
 from pyrogeo.distributions import GeometricMixture, RiemannianUniform
 from pyrogeo.geometry import CentroidMetric, Metric
 from pyrogeo.sampling import BatchHMC, diagnose, sample, sample_smc
-from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, priors
+from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, objectives, priors
 
 __all__ = [
     "VAE",
@@ -24,8 +24,10 @@ __all__ = [
     "guides",
     "likelihoods",
     "networks",
+    "objectives",
     "plots",
     "priors",
+    "recipes",
     "sample",
     "sample_smc",
 ]

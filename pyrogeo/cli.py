@@ -1,6 +1,6 @@
 """The command line.
 
-pyrogeo fit DATA -o RUN, sample RUN, diagnose RUN, decode RUN, plot RUN, info RUN; demo
+pyrogeo fit DATA -o RUN, sample RUN, diagnose RUN, decode RUN, plot RUN, info RUN; recipes, demo
 """
 
 import contextlib
@@ -26,7 +26,7 @@ app = typer.Typer(
 pyrogeo fit images/ -o run --latent-dim 16     train on a folder of images
 pyrogeo sample run -n 1000 --method exact      draw from the uniform density
 pyrogeo diagnose run                           judge them
-pyrogeo decode run && pyrogeo plot run         see what they are
+pyrogeo decode run && pyrogeo report run       see what they are
 """,
 )
 
@@ -134,9 +134,19 @@ def fit(
     hidden: Annotated[
         str, typer.Option(help="Units or channels of the encoder's layers.")
     ] = "256,256",
+    recipe: Annotated[
+        str | None, typer.Option(help="A published system, as pyrogeo recipes lists them.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-O", help="Of the recipe: NAME=VALUE.", metavar="NAME=VALUE"),
+    ] = None,
     guide: Annotated[
-        str, typer.Option(metavar="diagonal|full", help="Covariance of the posterior.")
-    ] = "diagonal",
+        str | None,
+        typer.Option(
+            metavar="diagonal|full", help="Covariance of the posterior [default: diagonal]."
+        ),
+    ] = None,
     likelihood: Annotated[
         str | None,
         typer.Option(
@@ -144,7 +154,9 @@ def fit(
             "learned-normal. By default bernoulli for images and learned-normal for tables.",
         ),
     ] = None,
-    beta: Annotated[float, typer.Option(help="Factor β of the latent terms.", min=0)] = 1.0,
+    beta: Annotated[
+        float | None, typer.Option(help="Factor β of the latent terms [default: 1].", min=0)
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data, at most.", min=1)] = 100,
     batch_size: Annotated[
         int | None, typer.Option(help="Data of one step [default: 100, or fewer of few].", min=1)
@@ -166,27 +178,20 @@ def fit(
       pyrogeo fit digits -o digits-run --latent-dim 2
       pyrogeo fit photos/ -o photos-run --network conv --hidden 32,64,128 --size 32
       pyrogeo fit table.npy -o table-run --latent-dim 3 --epochs 300
+      pyrogeo fit digits -o iwae-run --recipe iwae -O num_particles=10
     """
     with _one_line_errors():
         from pyrogeo._random import forked
         from pyrogeo.run import Run
-        from pyrogeo.vae.standard import standard_vae
 
         dataset = _dataset(data, labels, size, grey, skip_broken, standardize, seed)
         few = min(100, max(16, len(dataset.train) // 10))  # at least some ten steps an epoch
         likelihood = likelihood or (
             "bernoulli" if len(dataset.event_shape) == 3 else "learned-normal"
         )
+        parts = {"network": network, "hidden": _numbers(hidden), "likelihood": likelihood}
         with forked(seed):
-            vae = standard_vae(
-                dataset.event_shape,
-                latent_dim,
-                network=network,
-                hidden=_numbers(hidden),
-                guide=guide,
-                likelihood=likelihood,
-                beta=beta,
-            )
+            vae, objective = _program(dataset, latent_dim, recipe, option, guide, beta, parts)
         options = {
             "epochs": epochs,
             "batch_size": batch_size or few,
@@ -199,7 +204,15 @@ def fit(
         if run is not None:
             typer.echo(f"continuing {out}")
         run = run or Run.create(out, **statement)
-        history = run.fit(vae, dataset, **options, seed=seed, device=device, progress=progress)
+        history = run.fit(
+            vae,
+            dataset,
+            **options,
+            objective=objective,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
         done = f"{len(history.table)} epochs"
         if history.stopped == "interrupted":
             typer.echo(f"interrupted after {done}; the same command continues", err=True)
@@ -211,6 +224,42 @@ def fit(
             else f", validation loss {best['validation_loss']:.4g} nats per datum"
         )
         typer.echo(f"{done}, best is {history.best_epoch}{loss}\nwritten to {out}")
+
+
+def _program(
+    dataset: Any,
+    latent_dim: int,
+    recipe: str | None,
+    option: list[str] | None,
+    guide: str | None,
+    beta: float | None,
+    parts: dict[str, Any],
+) -> tuple[Any, Any]:
+    """The VAE and its objective, None for the usual one."""
+    from pyrogeo.recipes import from_words
+    from pyrogeo.vae.standard import standard_vae
+
+    words = {
+        name: value for name, value in {"guide": guide, "beta": beta}.items() if value is not None
+    }
+    if recipe is None:
+        if option:
+            raise ValueError("--option is of a recipe; choose one with --recipe")
+        return standard_vae(dataset.event_shape, latent_dim, **words, **parts), None
+    own = [*(f"{name}={value}" for name, value in words.items()), *(option or [])]
+    return from_words(recipe, dataset.event_shape, latent_dim, own, dataset.train, **parts)
+
+
+@app.command()
+def recipes() -> None:
+    """List the published systems that fit --recipe knows.
+
+    Example: pyrogeo recipes
+    """
+    from pyrogeo.recipes import CATALOGUE
+
+    for name, entry in CATALOGUE.items():
+        typer.echo(f"{name:14} {entry.summary} {entry.source}")
 
 
 def _dataset(
@@ -374,6 +423,30 @@ def plot(run: RunFolder, force: Force = False) -> None:
 
         for path in draw(run, replace=force):
             typer.echo(f"written to {path}")
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="File to write [default: RUN/report.html].", metavar="FILE"
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a run as one HTML file: training, latent space, samples, the verdict in plain words.
+
+    Example: pyrogeo report digits-run -o report.html
+    """
+    with _one_line_errors():
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from pyrogeo.report import report
+
+        typer.echo(f"written to {report(run, out, replace=force)}")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pyrogeo.datasets import digits
 from pyrogeo.figures import save
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.methods import METHODS, chosen
+from pyrogeo.report import report
 from pyrogeo.run import Run
 from pyrogeo.sampling import Diagnosis, diagnose
 from pyrogeo.sampling.draws import write_draws
@@ -33,6 +34,7 @@ FILES = (
     "metric.safetensors",
     "vae/",
     "summary.json",
+    "report.html",
 )
 _TITLES = {"nuts": "Four chains of Pyro's NUTS", "exact": "Exact draws"}
 _ROWS, _COLUMNS = 4, 12
@@ -103,6 +105,7 @@ def run(
         "versions": folder.words["versions"],
     }
     (folder.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    report(folder.folder, vae=vae)
     return found
 
 

@@ -66,7 +66,9 @@ def interpolate(
         raise ValueError(f"num: expected at least two frames, got {num!r}")
     start, end = _means(vae, "x0", x0), _means(vae, "x1", x1)
     if len(start) != len(end) and 1 not in (len(start), len(end)):
-        raise ValueError(f"x0 and x1 hold {len(start)} and {len(end)} data; expected as many, or one")
+        raise ValueError(
+            f"x0 and x1 hold {len(start)} and {len(end)} data; expected as many, or one"
+        )
     start, end = torch.broadcast_tensors(start, end)
     found = None
     if isinstance(metric, Metric):

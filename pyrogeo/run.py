@@ -4,6 +4,7 @@
     vae/                   words and weights of the VAE
     history.json           losses of each epoch
     posterior.safetensors  q(z|x) of the training data, their labels, and a few test data
+    training.safetensors   the training data, evenly thinned to 64 MiB, to hold samples against
     metric.safetensors     the metric
     draws.nc               the chains, as NetCDF
     diagnosis.json         the verdict on them
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
+from pyrogeo import recipes
 from pyrogeo._files import read_json, read_tensors, write_json, write_tensors
 from pyrogeo._random import forked
 from pyrogeo.datasets import Dataset
@@ -43,6 +45,7 @@ from pyrogeo.vae import VAE, History, fit
 __all__ = ["Run"]
 
 _EXAMPLES = 64
+_TRAINING_BYTES = 64 * 2**20
 _PACKAGES = ("pyrogeo", "torch", "pyro-ppl", "arviz", "numpy", "scikit-learn", "scipy")
 
 
@@ -132,13 +135,19 @@ class Run:
             tensors |= {"data_location": data.location, "data_scale": data.scale}
         try:
             loc, spread, is_full = posterior_moments(vae.embed(data.train))
-            tensors |= {"loc": loc, "covariance" if is_full else "variance": spread}
-        except ValueError:  # a guide without moments has embeddings only
+            tensors["loc"] = loc
+            if spread.any():  # a point mass has embeddings only
+                tensors["covariance" if is_full else "variance"] = spread
+        except ValueError:  # and so has a guide without moments
             tensors["loc"] = vae.embed(data.train).sample()
         write_tensors(self._path("posterior"), tensors, "posteriors of a run")
+        most = max(1, _TRAINING_BYTES // (data.train[0].numel() * data.train.element_size()))
+        some = torch.linspace(0, len(data.train) - 1, min(len(data.train), most)).long()
+        write_tensors(self._path("training"), {"data": data.train[some]}, "training data of a run")
 
     def _path(self, name: str) -> Path:
-        endings = {"posterior": "safetensors", "metric": "safetensors", "draws": "nc"}
+        endings = {"posterior": "safetensors", "training": "safetensors"}
+        endings |= {"metric": "safetensors", "draws": "nc"}
         return self.folder / f"{name}.{endings.get(name, 'json')}"
 
     def has(self, name: str) -> bool:
@@ -147,7 +156,7 @@ class Run:
 
     def vae(self) -> VAE:
         """The trained VAE; one of its author's own parts is built by them, see `VAE.load`."""
-        return VAE.load(self.folder / "vae")
+        return recipes.load(self.folder / "vae")
 
     def history(self) -> History:
         """What happened in training."""
@@ -177,6 +186,13 @@ class Run:
     def examples(self) -> Tensor:
         """A few test data."""
         return self._posterior_tensors()["examples"]
+
+    def training(self) -> tuple[Tensor, int]:
+        """The training data, evenly thinned if they are large, and how many there were."""
+        if not self.has("training"):
+            raise ValueError(f"{self.folder} keeps no training data")
+        kept = read_tensors(self._path("training"), "training data of a run")[0]["data"]
+        return kept, len(self.embeddings()[0])
 
     def metric(self) -> CentroidMetric:
         """The metric of the last sampling."""

@@ -15,8 +15,9 @@ ROOMS = [
     {"vae", "geometry"},
     {"distributions"},
     {"sampling"},
+    {"recipes"},
     {"plots", "run", "methods", "interpolation"},
-    {"figures"},
+    {"figures", "report"},
     {"demo"},
     {"cli"},
 ]

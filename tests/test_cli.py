@@ -4,6 +4,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pyrogeo.cli import app
+from pyrogeo.run import Run
 
 SHIFT, SPREAD = np.array([5, 1000, -3, 0, 9, 1e4]), np.array([1, 50, 0.01, 1, 2, 1])
 
@@ -164,6 +165,15 @@ def test_the_same_command_continues_an_interrupted_fit(table, tmp_path, monkeypa
         (["fit", "digits", "-o", "x", "--network", "conv", "--hidden", "4,4,4,4"], "has none left"),
         (["fit", "{table}", "-o", "x", "--network", "conv"], "needs images"),
         (["fit", "{table}", "-o", "x", "--likelihood", "bernoulli"], "expects values in [0, 1]"),
+        (["fit", "digits", "-o", "x", "--recipe", "gan"], "recipe: expected one of ae, rae"),
+        (["fit", "digits", "-o", "x", "--recipe", "iwae", "--beta", "2"], "has no option beta"),
+        (["fit", "digits", "-o", "x", "--recipe", "vae", "--guide", "full"], "no option guide"),
+        (["fit", "digits", "-o", "x", "--recipe", "iwae", "-O", "5"], "expected an option such as"),
+        (
+            ["fit", "digits", "-o", "x", "--recipe", "vamp", "-O", "pseudo_inputs=9999"],
+            "at most as many as there are data",
+        ),
+        (["fit", "digits", "-o", "x", "-O", "beta=2"], "choose one with --recipe"),
         (["fit", "digits", "-o", "{table}"], "cannot be written"),
         (["fit", "digits", "-o", "{folder}"], "holds something already"),
         (["sample", "nowhere"], "nowhere is not a run folder"),
@@ -191,9 +201,24 @@ def test_bad_input_is_one_line_and_exit_code_one(
     assert "Traceback" not in output
 
 
+def test_a_recipe_from_the_command_line(tmp_path):
+    listed = call("recipes").splitlines()
+    assert len(listed) == 19
+    assert all(len(line.split()) > 5 for line in listed)
+    fit = ["fit", "digits", "--epochs", 1, "--hidden", "8", "--latent-dim", 2, "--no-progress"]
+    run = tmp_path / "run"
+    call(*fit, "-o", run, "--recipe", "vamp", "-O", "pseudo_inputs=12")
+    assert Run(run).vae().prior.pseudo_inputs.shape == (12, 1, 8, 8)
+    assert '"recipe": "vamp"' in call("info", run)
+    deterministic = tmp_path / "rae"
+    call(*fit, "-o", deterministic, "--recipe", "rae", "--beta", 0.5)
+    assert Run(deterministic).vae().beta == 0.5
+    assert "no covariances" in call("sample", deterministic, "--no-progress", code=1)
+
+
 def test_help_reads_well():
     everything = call("--help")
-    for command in ("demo", "fit", "sample", "diagnose", "decode", "plot", "info"):
+    for command in ("demo", "fit", "sample", "diagnose", "decode", "plot", "info", "recipes"):
         assert command in everything
         assert "Example" in call(command, "--help")
     assert call("--version").startswith("pyrogeo 0.")

@@ -25,6 +25,9 @@ def test_the_program(monkeypatch, capsys):
     assert torch.isfinite(names["images"]).all()
     exec(BLOCKS[1], names)
     names["svi"].step(names["digits"].train[:10])
+    exec(BLOCKS[4], names)
+    assert names["path"].frames.shape == (4, 12, 1, 8, 8)
+    assert names["D"].shape == (20, 20)
 
 
 def test_an_encoder_of_one_s_own():
@@ -48,7 +51,7 @@ def test_a_metric_of_one_s_own(monkeypatch):
 def test_the_other_estimator(monkeypatch, embedded):
     pytest.importorskip("sklearn_extra", reason="scikit-learn-extra is not installed")
     names = {"pg": pg, "posterior": embedded[16]}
-    exec(BLOCKS[4], names)
+    exec(BLOCKS[5], names)
     assert names["metric"].n_centroids == 100
 
 

@@ -13,23 +13,27 @@ Source: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006.
 """
 
 import math
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pyrogeo.distributions.mixture import StartingLaw
-from pyrogeo.errors import NonFiniteDensityError
+from pyrogeo.errors import NonFiniteDensityError, SamplingWarning
 from pyrogeo.geometry import CentroidMetric, DiagonalCentroidMetric
 from pyrogeo.moves import State, hmc, independence
 
-__all__ = ["Population", "anneal", "typical_scale"]
+__all__ = ["Population", "anneal", "typical_scale", "warn_if_hard"]
 
 _ESS = 0.5  # of the population, after each step in temperature
 _LEAPFROGS = 5
 _SWEEPS = (1, 3)  # of moves after each resampling, and after the last
 _MOST_SWEEPS = 12  # while the step size is too large for this temperature
 _TARGET_ACCEPTANCE = 0.8
+_MANY_STAGES = 20
+_POOR_ACCEPTANCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,20 @@ def anneal(metric: CentroidMetric, n: int, volume_only: bool = False) -> Populat
         z, rate, step_size = _move(metric, start, z, beta, step_size, scale)
         temperatures.append(beta), ess.append(share), acceptance.append(rate)
     return Population(z, log_volume, tuple(temperatures), tuple(ess), tuple(acceptance))
+
+
+def warn_if_hard(runs: Iterable[Population]) -> None:
+    """A `SamplingWarning` with the numbers, where many stages or few acceptances make draws doubtful."""
+    runs = list(runs)
+    stages = max(len(run.temperatures) for run in runs)
+    acceptance = min(run.acceptance[-1] for run in runs)
+    if stages > _MANY_STAGES or acceptance < _POOR_ACCEPTANCE:
+        warnings.warn(
+            f"centroids overlap so strongly that a run took {stages} stages and accepted "
+            f"{acceptance:.0%} of its last moves; compare runs with sample_smc and diagnose",
+            SamplingWarning,
+            stacklevel=3,
+        )
 
 
 def typical_scale(metric: CentroidMetric) -> Tensor:

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.distributions.potential import Potential
-from pyrogeo.distributions.smc import anneal
+from pyrogeo.distributions.smc import anneal, warn_if_hard
 from pyrogeo.errors import VacuumWarning
 from pyrogeo.geometry import CentroidMetric, Metric
 
@@ -124,12 +124,17 @@ class RiemannianUniform(TorchDistribution):
         shape = self._extended_shape(torch.Size(sample_shape))
         n = shape[:-1].numel()
         if n >= _SMALLEST_POPULATION:
-            return anneal(self._mixture_metric(), n).particles.reshape(shape)
+            return self._population(n).reshape(shape)
         cache = self._current_cache()
         if len(cache.get("pool", ())) < n:
-            cache["pool"] = anneal(self._mixture_metric(), _SMALLEST_POPULATION).particles
+            cache["pool"] = self._population(_SMALLEST_POPULATION)
         draws, cache["pool"] = cache["pool"][:n], cache["pool"][n:]
         return draws.reshape(shape)
+
+    def _population(self, n: int) -> Tensor:
+        population = anneal(self._mixture_metric(), n)
+        warn_if_hard([population])
+        return population.particles
 
     @property
     def num_starts(self) -> int:

@@ -6,11 +6,13 @@ from pyrogeo.geometry.conformal import Conformal, volume_seeking
 from pyrogeo.geometry.constant import Constant, Euclidean
 from pyrogeo.geometry.curves import Curve
 from pyrogeo.geometry.diagonal import DiagonalCentroidMetric
-from pyrogeo.geometry.distance_map import DistanceMap, distance_map
+from pyrogeo.geometry.distance_maps import DistanceMap, distance_map
 from pyrogeo.geometry.distances import distance, distance_matrix, frechet_mean, log_map
 from pyrogeo.geometry.flow import exp_map, parallel_transport
 from pyrogeo.geometry.full import FullCentroidMetric
 from pyrogeo.geometry.geodesics import Geodesic, geodesic
+from pyrogeo.geometry.laplace import laplace_covariances
+from pyrogeo.geometry.learned import LearnedMetric
 from pyrogeo.geometry.metric import Metric
 from pyrogeo.geometry.pullback import Pullback
 
@@ -25,6 +27,7 @@ __all__ = [
     "FullCentroidMetric",
     "Geodesic",
     "KMedoids",
+    "LearnedMetric",
     "Metric",
     "Pullback",
     "distance",
@@ -33,6 +36,7 @@ __all__ = [
     "exp_map",
     "frechet_mean",
     "geodesic",
+    "laplace_covariances",
     "log_map",
     "parallel_transport",
     "volume_seeking",

@@ -37,10 +37,22 @@ def posterior_moments(
         if isinstance(base, Normal):
             return posterior_moments(base, dtype)
         return posterior.mean.to(dtype), posterior.variance.to(dtype), False
+    if _is_deterministic(posterior):
+        return posterior.mean.to(dtype), torch.zeros_like(posterior.mean, dtype=dtype), False
     raise ValueError(
         "expected a posterior with means and covariances: Normal, Independent, MultivariateNormal "
-        f"or LowRankMultivariateNormal, got {type(posterior)}"
+        f"or LowRankMultivariateNormal, or a point mass, got {type(posterior)}"
     )
+
+
+def _is_deterministic(posterior: Distribution) -> bool:
+    """A point mass, of whatever class: torch has none, and Pyro's is not known here."""
+    if not isinstance(posterior, Distribution) or len(posterior.event_shape) != 1:
+        return False
+    try:
+        return not posterior.variance.any()
+    except NotImplementedError:
+        return False
 
 
 def _check_same(loc: Tensor, scale: Tensor) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from pyrogeo.geometry.metric import Metric
 
-__all__ = ["Solution", "minimize", "segment_energies"]
+__all__ = ["Solution", "escaped", "minimize", "segment_energies"]
 
 _SMALLEST_DAMPING = 1e-3
+_ESCAPED = 30  # times as far out as the ends
 
 
 class Solution(NamedTuple):
@@ -44,7 +45,7 @@ def minimize(
     residual = torch.where(energy > 0, torch.inf, 0.0).to(energy)
     iterations = torch.zeros(batch, dtype=torch.long, device=nodes.device)
     for _ in range(max_iterations):
-        active = (residual > tolerance).nonzero()[:, 0]
+        active = ((residual > tolerance) & ~escaped(nodes)).nonzero()[:, 0]
         if len(active) == 0 or nodes.shape[1] < 3:
             break
         z, h, mu, before = nodes[active], shares[active], damping[active], energy[active]
@@ -67,6 +68,13 @@ def minimize(
         damping[active] = torch.where(good, less, torch.where(better, mu, more))
         iterations[active] += 1
     return Solution(nodes, residual, iterations)
+
+
+def escaped(nodes: Tensor) -> Tensor:
+    """Curves on their way to infinity, whose long segments step over all that lies on them."""
+    ends = nodes[:, [0, -1]]
+    size = ends.norm(dim=-1).amax(-1) + ends.diff(dim=1).norm(dim=-1)[:, 0]
+    return nodes.norm(dim=-1).amax(-1) > _ESCAPED * size
 
 
 def segment_energies(metric: Metric, nodes: Tensor, shares: Tensor) -> Tensor:
@@ -92,30 +100,15 @@ def _newton_step(metric: Metric, z: Tensor, shares: Tensor, damping: Tensor):
 def _derivatives(metric: Metric, z: Tensor, shares: Tensor):
     """Of each segment's energy in its midpoint m and difference Δ: gradients `(B, n, d)`, and the
     Hessian's blocks in m and m, m and Δ, Δ and Δ, of shape `(B, n, d, d)`."""
-    with torch.enable_grad():
-        m = (0.5 * (z[:, 1:] + z[:, :-1])).detach().requires_grad_()
-        delta = z.diff(dim=1).detach().requires_grad_()
-        energy = (metric.inner(m, delta, delta) / shares).sum()
-        g_m, g_d = _grad(energy, (m, delta), create_graph=True)
-        rows = [_grad(g_m[..., k].sum(), (m, delta), retain_graph=True) for k in range(z.shape[-1])]
-    hmm, hmd = (torch.stack(r, -2) for r in zip(*rows, strict=True))
-    with torch.no_grad():
-        stiff = 2 * metric(m) / shares[..., None, None]
-    return (g_m.detach(), g_d.detach()), 0.5 * (hmm + hmm.mT), hmd, stiff
-
-
-def _grad(value: Tensor, inputs: tuple[Tensor, ...], **options) -> tuple[Tensor, ...]:
-    """Zeros where nothing depends on the input, as in a constant metric."""
-    if not value.requires_grad:
-        return tuple(torch.zeros_like(x) for x in inputs)
-    found = torch.autograd.grad(value, inputs, allow_unused=True, **options)
-    return tuple(
-        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
-    )
+    middle, delta = 0.5 * (z[:, 1:] + z[:, :-1]), z.diff(dim=1)
+    g_m, g_d, hmm, hmd, hdd = metric.square_derivatives(middle, delta)
+    h = shares[..., None]
+    return (g_m / h, g_d / h), hmm / h[..., None], hmd / h[..., None], hdd / h[..., None]
 
 
 def _solve_tridiagonal(diagonal: Tensor, off: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Solves block tridiagonal systems by Cholesky's factorisation.
+    """Solves symmetric block tridiagonal systems by odd–even reduction: every second unknown is
+    eliminated at once, by Cholesky's factorisation, so that n blocks take log₂ n rounds.
 
     Args:
         diagonal: blocks `(B, n, d, d)`.
@@ -125,24 +118,42 @@ def _solve_tridiagonal(diagonal: Tensor, off: Tensor, right: Tensor) -> tuple[Te
     Returns:
         the solution `(B, n, d)`, and which of the B matrices are positive definite.
     """
-    n, d = right.shape[1:]
-    definite = torch.ones(len(right), dtype=torch.bool, device=right.device)
-    factors, parts = [], []
-    block, column = diagonal[:, 0], right[:, 0, :, None]
-    for i in range(n):
-        factor, info = torch.linalg.cholesky_ex(block)
-        definite &= info == 0
-        both = column if i == n - 1 else torch.cat([off[:, i], column], -1)
-        part = torch.linalg.solve_triangular(factor, both, upper=False)
-        factors.append(factor), parts.append(part)
-        if i < n - 1:
-            product = part[..., :d].mT @ part
-            block = diagonal[:, i + 1] - product[..., :d]
-            column = right[:, i + 1, :, None] - product[..., d:]
-    found = []
-    for i in range(n - 1, -1, -1):
-        rest = parts[i][..., -1:]
-        if found:
-            rest = rest - parts[i][..., :d] @ found[-1]
-        found.append(torch.linalg.solve_triangular(factors[i].mT, rest, upper=True))
-    return torch.stack(found[::-1], 1)[..., 0], definite
+    b, n, d = right.shape
+    missing = 2 ** n.bit_length() - 1 - n  # identities make it a number that can be halved to one
+    if missing:
+        identity = torch.eye(d, dtype=right.dtype, device=right.device).expand(b, missing, d, d)
+        diagonal = torch.cat([diagonal, identity], 1)
+        off = torch.cat([off, off.new_zeros(b, missing, d, d)], 1)
+        right = torch.cat([right, right.new_zeros(b, missing, d)], 1)
+    found, definite = _reduce(diagonal, off, right[..., None])
+    return found[:, :n, :, 0], definite
+
+
+def _reduce(diagonal: Tensor, off: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for n = 2ᵏ − 1, `right` of shape `(B, n, d, 1)`."""
+    d = diagonal.shape[-1]
+    factor, info = torch.linalg.cholesky_ex(diagonal[:, ::2])
+    definite = (info == 0).all(1)
+    if diagonal.shape[1] == 1:
+        return torch.cholesky_solve(right, factor), definite
+    none = torch.zeros_like(diagonal[:, :1])
+    # Each even unknown, with its neighbours on the left and on the right, and its right-hand side.
+    before, after = torch.cat([none, off[:, 1::2].mT], 1), torch.cat([off[:, ::2], none], 1)
+    x = torch.linalg.solve_triangular(
+        factor, torch.cat([before, after, right[:, ::2]], -1), upper=False
+    )
+    product = x.mT @ x
+    left, middle = product[:, 1:, :d], product[:, :-1, d : 2 * d]
+    odd, rest = _reduce(
+        diagonal[:, 1::2] - left[..., :d] - middle[..., d : 2 * d],
+        -left[:, :-1, :, d : 2 * d],
+        right[:, 1::2] - left[..., 2 * d :] - middle[..., 2 * d :],
+    )
+    nothing = torch.zeros_like(odd[:, :1])
+    sides = torch.cat([torch.cat([nothing, odd], 1), torch.cat([odd, nothing], 1)], -2)
+    even = torch.linalg.solve_triangular(
+        factor.mT, x[..., 2 * d :] - x[..., : 2 * d] @ sides, upper=True
+    )
+    both = torch.empty_like(right)
+    both[:, ::2], both[:, 1::2] = even, odd
+    return both, definite & rest

@@ -29,7 +29,7 @@ __all__ = ["CentroidMetric"]
 
 VACUUM_FRACTION = 0.01  # what decay=None leaves to the λ term, at most
 _KIND = "a centroid metric"
-_RAY = 512  # points of the quadrature to infinity
+_RAY = 128  # points of the quadrature to infinity
 _BLOCK = 2**19  # numbers in a (points × centroids) block: 4 MiB in float64, what a cache holds
 _LEAST_ROWS = 64  # of a block, below which the products no longer pay for reading the centroids
 
@@ -98,7 +98,10 @@ class CentroidMetric(Metric):
         Args:
             posterior: a torch or Pyro distribution over N latent points: `Normal` of batch shape
                 `(N, d)`, or batch shape `(N,)` and event shape `(d,)`: `Independent` (its mean and
-                variance), `MultivariateNormal` or `LowRankMultivariateNormal` (its covariance).
+                variance), `MultivariateNormal` or `LowRankMultivariateNormal` (its covariance), or a
+                point mass, such as Pyro's `Delta`, with `covariance="local"`. The posterior of a
+                deterministic encoder can also be given, as `MultivariateNormal(means, covariances)`, say
+                with `laplace_covariances` of its decoder.
             n_centroids: K, or None for all N points.
             bandwidth: ρ; None takes the paper's maxᵢ min_{j≠i} ‖cᵢ − cⱼ‖.
             regularization: λ.
@@ -133,7 +136,17 @@ class CentroidMetric(Metric):
         index = medoids.select(points, n_centroids, estimator, init, seed)
         index = torch.as_tensor(index, device=loc.device)
         spread = spread[index]
+        if covariance == "posterior" and not is_full and not spread.any():
+            raise ValueError(
+                "variances must be positive, those of a point mass are 0: take covariance='local', or give "
+                "MultivariateNormal(means, covariances), as with laplace_covariances"
+            )
         if covariance == "local":
+            if not is_full and not spread.any() and n_neighbors <= loc.shape[1]:
+                raise ValueError(
+                    f"n_neighbors: the scatter of {n_neighbors} points around their mean has no inverse "
+                    f"in {loc.shape[1]} dimensions; expected at least {loc.shape[1] + 1}"
+                )
             spread = (spread if is_full else torch.diag_embed(spread)) + _scatter(
                 loc, index, n_neighbors
             )
@@ -241,17 +254,29 @@ class CentroidMetric(Metric):
         # Steps grow with the distance, as the metric's features do.
         u = (torch.arange(_RAY, dtype=z.dtype, device=z.device) + 0.5) / _RAY
         s, ds = reach * u**3, 3 * reach * u**2 / _RAY
-        direction = torch.nn.functional.normalize(z, dim=-1)
-        direction = torch.where(z.norm(dim=-1, keepdim=True) > 0, direction, self.dimension**-0.5)
-        ray = z[..., None, :] + s[:, None] * direction[..., None, :]
-        return (self.norm(ray, direction[..., None, :]) * ds).sum(-1)
+
+        def length(start: Tensor) -> Tensor:
+            outward = torch.nn.functional.normalize(start, dim=-1)
+            outward = torch.where(start.any(-1, keepdim=True), outward, self.dimension**-0.5)
+            ray = start[:, None] + s[:, None] * outward[:, None]
+            return (self.norm(ray, outward[:, None].expand_as(ray)) * ds).sum(-1)
+
+        flat = z.reshape(-1, self.dimension)
+        return torch.cat([length(part) for part in flat.split(_LEAST_ROWS)]).reshape(z.shape[:-1])
 
     def in_blocks(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
         """Applies a function of points to at most some 2¹⁹ / K of them at a time."""
         rows = max(_LEAST_ROWS, _BLOCK // max(self.n_centroids, self.dimension**2))
         if len(z) <= rows:
             return function(z)
-        return torch.cat([function(block) for block in z.split(rows)])
+        first = function(z[:rows])
+        # Written to one tensor: small results that outlive the large temporaries of each block leave
+        # holes in the memory that the next block's do not fit into.
+        found = first.new_empty(len(z), *first.shape[1:])
+        found[:rows] = first
+        for start in range(rows, len(z), rows):
+            found[start : start + rows] = function(z[start : start + rows])
+        return found
 
     def _weights(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ω and the vacuum λ e^{−τ‖z‖²}, both divided by e^shift, and the shift: (B, K), (B, 1), (B, 1)."""

@@ -22,6 +22,7 @@ __all__ = ["KMedoids", "MedoidEstimator", "default_bandwidth", "select"]
 
 _MEBIBYTES = 128
 INITS = ("k-medoids++", "heuristic", "build", "random")
+METRICS = ("euclidean", "precomputed")
 
 
 class MedoidEstimator(Protocol):
@@ -41,6 +42,9 @@ class KMedoids(ClusterMixin, BaseEstimator):
     With `init="heuristic"` and `"build"` it finds the medoids of
     `sklearn_extra.cluster.KMedoids(n_clusters, method="alternate", init=...)`.
 
+    With `metric="precomputed"`, X is the matrix of distances instead, of whatever kind: geodesic ones
+    from `distance_matrix`.
+
     Args:
         n_clusters: number of medoids.
         init: `"k-medoids++"` spreads the first medoids out at random (squared-distance weights, as
@@ -49,10 +53,11 @@ class KMedoids(ClusterMixin, BaseEstimator):
             `"random"` draws them.
         max_iter: of the alternation.
         random_state: seed of the two random starts.
+        metric: `"euclidean"` or `"precomputed"`.
 
     Attributes:
         medoid_indices_: rows of X, shape `(n_clusters,)`.
-        cluster_centers_: those rows.
+        cluster_centers_: those rows; None of a matrix of distances.
         labels_: the nearest medoid of each row.
         inertia_: the sum of distances to it.
         n_iter_: alternations made.
@@ -62,6 +67,9 @@ class KMedoids(ClusterMixin, BaseEstimator):
 
     >>> KMedoids(2, random_state=0).fit([[0.0], [1.0], [2.0], [9.0]]).cluster_centers_.tolist()
     [[1.0], [9.0]]
+    >>> distances = [[0.0, 1.0, 8.0], [1.0, 0.0, 9.0], [8.0, 9.0, 0.0]]
+    >>> KMedoids(2, random_state=0, metric="precomputed").fit(distances).labels_.tolist()
+    [0, 0, 1]
     """
 
     def __init__(
@@ -70,74 +78,189 @@ class KMedoids(ClusterMixin, BaseEstimator):
         init: str = "k-medoids++",
         max_iter: int = 300,
         random_state: int | np.random.RandomState | None = None,
+        metric: str = "euclidean",
     ):
         self.n_clusters = n_clusters
         self.init = init
         self.max_iter = max_iter
         self.random_state = random_state
+        self.metric = metric
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self.metric == "precomputed"
+        return tags
 
     def fit(self, X, y=None) -> "KMedoids":
-        """Finds the medoids of X, shape `(n, d)`; y is ignored."""
+        """Finds the medoids of X, shape `(n, d)`, or `(n, n)` if precomputed; y is ignored.
+
+        Raises:
+            ValueError: for more clusters than points, options that are not known, numbers that are
+                not finite, and a matrix that is not of distances.
+        """
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         if self.init not in INITS:
             raise ValueError(f"init must be one of {INITS}, got {self.init!r}")
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, got {self.metric!r}")
         if not 1 <= self.n_clusters <= len(X):
             raise ValueError(f"expected 1 to {len(X)} clusters, got {self.n_clusters}")
-        medoids = self._initial(X)
+        data = _Matrix(X) if self.metric == "precomputed" else _Points(X)
+        medoids = self._initial(data)
         for n_iter in range(1, self.max_iter + 1):
             self.n_iter_ = n_iter
             before = medoids.copy()
-            _update(X, pairwise_distances_argmin(X, X[medoids]), medoids)
+            _update(data, data.nearest(medoids), medoids)
             if (medoids == before).all():
                 break
         else:
             warnings.warn(f"not converged in {self.max_iter} steps", ConvergenceWarning, 2)
         self.medoid_indices_ = medoids
-        self.cluster_centers_ = X[medoids]
-        self.labels_ = pairwise_distances_argmin(X, X[medoids])
-        self.inertia_ = float(np.linalg.norm(X - X[medoids][self.labels_], axis=1).sum())
+        self.cluster_centers_ = None if self.metric == "precomputed" else X[medoids]
+        self.labels_ = data.nearest(medoids)
+        self.inertia_ = data.inertia(medoids[self.labels_])
         return self
 
     def predict(self, X) -> np.ndarray:
-        """The nearest medoid of each row."""
+        """The nearest medoid of each row; if precomputed, a row has the distances to all points that
+        were fitted."""
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        if self.metric == "precomputed":
+            return X[:, self.medoid_indices_].argmin(axis=1)
         return pairwise_distances_argmin(X, self.cluster_centers_)
 
-    def _initial(self, X: np.ndarray) -> np.ndarray:
+    def _initial(self, data: "_Points | _Matrix") -> np.ndarray:
         random = check_random_state(self.random_state)
         if self.init == "k-medoids++":
-            return kmeans_plusplus(X, self.n_clusters, random_state=random)[1]
+            return data.spread(self.n_clusters, random)
         if self.init == "random":
-            return random.choice(len(X), self.n_clusters, replace=False)
-        totals = _total_distances(X)
+            return random.choice(len(data), self.n_clusters, replace=False)
+        totals = data.totals()
         if self.init == "heuristic":
             return np.argpartition(totals, self.n_clusters - 1)[: self.n_clusters]
-        return _build(X, self.n_clusters, totals)
+        return _build(data, self.n_clusters, totals)
 
 
-def _total_distances(X: np.ndarray) -> np.ndarray:
-    """Sum of the distances from each row to all rows, shape `(n,)`."""
-    return _reduced(X, lambda D, start: D.sum(axis=1))
+class _Points:
+    """Rows of X, `(n, d)`, of whose distances only some exist at a time."""
+
+    def __init__(self, X: np.ndarray):
+        self.X = X
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def nearest(self, medoids: np.ndarray) -> np.ndarray:
+        """Which medoid is nearest to each row."""
+        return pairwise_distances_argmin(self.X, self.X[medoids])
+
+    def inertia(self, rows: np.ndarray) -> float:
+        """Sum of the distances from each row to another of its own."""
+        return float(np.linalg.norm(self.X - self.X[rows], axis=1).sum())
+
+    def to(self, row: int) -> np.ndarray:
+        """Distances to one row, shape `(n,)`."""
+        return np.linalg.norm(self.X - self.X[row], axis=1)
+
+    def totals(self) -> np.ndarray:
+        """Sum of the distances from each row to all rows, shape `(n,)`."""
+        return self._reduced(lambda D, start: D.sum(axis=1))
+
+    def gains(self, nearest: np.ndarray) -> np.ndarray:
+        """By how much each row would lower the sum of `nearest`, were it a medoid."""
+        return self._reduced(lambda D, start: np.maximum(nearest - D, 0).sum(axis=1))
+
+    def costs(self, members: np.ndarray) -> np.ndarray:
+        """Sum of the distances from all members to each."""
+        X = self.X[members]
+        if len(X) ** 2 * X.itemsize > _MEBIBYTES * 2**20:
+            return _Points(X).totals()
+        return _column_sums(pairwise_distances(X))
+
+    def spread(self, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
+        return kmeans_plusplus(self.X, n_clusters, random_state=random)[1]
+
+    def _reduced(self, reduce_func: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+        """One number for each row of the distance matrix."""
+        chunks = pairwise_distances_chunked(
+            self.X, reduce_func=reduce_func, working_memory=_MEBIBYTES
+        )
+        return np.concatenate(list(chunks))
 
 
-def _costs(X: np.ndarray) -> np.ndarray:
-    """Sum of the distances from all rows to each row: mathematically the same.
+class _Matrix:
+    """The distances themselves, `(n, n)`; methods as of `_Points`."""
+
+    def __init__(self, D: np.ndarray):
+        _check_distances(D)
+        self.D = D
+
+    def __len__(self) -> int:
+        return len(self.D)
+
+    def nearest(self, medoids: np.ndarray) -> np.ndarray:
+        return self.D[:, medoids].argmin(axis=1)
+
+    def inertia(self, rows: np.ndarray) -> float:
+        return float(self.D[np.arange(len(self.D)), rows].sum())
+
+    def to(self, row: int) -> np.ndarray:
+        return self.D[row]
+
+    def totals(self) -> np.ndarray:
+        return self.D.sum(axis=1)
+
+    def gains(self, nearest: np.ndarray) -> np.ndarray:
+        return np.maximum(nearest - self.D, 0).sum(axis=1)
+
+    def costs(self, members: np.ndarray) -> np.ndarray:
+        return _column_sums(self.D[np.ix_(members, members)])
+
+    def spread(self, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
+        """k-means++ as scikit-learn's: each time the best of some candidates, drawn by their squared
+        distances."""
+        n = len(self.D)
+        medoids = [random.choice(n, p=np.full(n, 1 / n))]
+        nearest = self.D[medoids[0]] ** 2
+        trials = 2 + int(np.log(n_clusters))
+        for _ in range(n_clusters - 1):
+            cumulative = nearest.cumsum()
+            drawn = np.searchsorted(cumulative, random.uniform(size=trials) * cumulative[-1])
+            candidates = drawn.clip(max=n - 1)
+            after = np.minimum(nearest, self.D[candidates] ** 2)
+            best = after.sum(axis=1).argmin()
+            medoids.append(candidates[best])
+            nearest = after[best]
+        return np.array(medoids)
+
+
+def _check_distances(D: np.ndarray) -> None:
+    if D.shape[0] != D.shape[1]:
+        raise ValueError(f"X: expected a matrix of distances, shape (n, n), got {D.shape}")
+    if D.min() < 0:
+        raise ValueError(f"X: expected distances, got the negative {D.min()}")
+    slack = 1e-5 * D.max()
+    for off, words in (
+        (np.abs(D - D.T), "a symmetric matrix"),
+        (np.diag(D.diagonal()), "zeros on the diagonal"),
+    ):
+        if off.max() > slack:
+            i, j = map(int, np.unravel_index(off.argmax(), off.shape))
+            raise ValueError(
+                f"X: expected {words}, got {D[i, j]} at {(i, j)}, {D[j, i]} at {(j, i)}"
+            )
+
+
+def _column_sums(D: np.ndarray) -> np.ndarray:
+    """Sum of the distances from all rows to each: mathematically that of the rows.
 
     The two members of a small cluster cost the same, and their rounding decides. Summed this way
     round, as scikit-learn-extra does, it decides alike.
     """
-    if X.shape[0] ** 2 * X.itemsize > _MEBIBYTES * 2**20:
-        return _total_distances(X)
-    return np.ascontiguousarray(pairwise_distances(X).T).sum(axis=1)
+    return np.ascontiguousarray(D.T).sum(axis=1)
 
 
-def _reduced(X: np.ndarray, reduce_func: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-    """One number for each row of the distance matrix, of which only some rows exist at a time."""
-    chunks = pairwise_distances_chunked(X, reduce_func=reduce_func, working_memory=_MEBIBYTES)
-    return np.concatenate(list(chunks))
-
-
-def _update(X: np.ndarray, labels: np.ndarray, medoids: np.ndarray) -> None:
+def _update(data: _Points | _Matrix, labels: np.ndarray, medoids: np.ndarray) -> None:
     """Moves each medoid to the member of its cluster with the least total distance, in place."""
     order = np.argsort(labels, kind="stable")
     bounds = np.searchsorted(labels[order], np.arange(len(medoids) + 1))
@@ -145,21 +268,21 @@ def _update(X: np.ndarray, labels: np.ndarray, medoids: np.ndarray) -> None:
         members = order[start:stop]
         if len(members) == 0:  # a duplicate of another medoid took all points
             continue
-        costs = _costs(X[members])
+        costs = data.costs(members)
         current = costs[np.argmax(members == medoids[k])]
         if costs.min() < current:
             medoids[k] = members[costs.argmin()]
 
 
-def _build(X: np.ndarray, n_clusters: int, totals: np.ndarray) -> np.ndarray:
+def _build(data: _Points | _Matrix, n_clusters: int, totals: np.ndarray) -> np.ndarray:
     """PAM's BUILD: the most central point, then always the one that lowers the inertia most."""
     medoids = [int(totals.argmin())]
-    nearest = np.linalg.norm(X - X[medoids[0]], axis=1)
+    nearest = data.to(medoids[0])
     for _ in range(n_clusters - 1):
-        gains = _reduced(X, lambda D, start, near=nearest: np.maximum(near - D, 0).sum(axis=1))
+        gains = data.gains(nearest)
         gains[medoids] = -np.inf
         medoids.append(len(gains) - 1 - int(gains[::-1].argmax()))  # the last of equals
-        nearest = np.minimum(nearest, np.linalg.norm(X - X[medoids[-1]], axis=1))
+        nearest = np.minimum(nearest, data.to(medoids[-1]))
     return np.array(medoids)
 
 

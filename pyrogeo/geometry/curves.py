@@ -7,6 +7,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.geometry.metric import Metric
 
 __all__ = ["Curve"]
@@ -71,9 +72,10 @@ class Curve:
         """‖γ'(t)‖ under a metric, shape `(*, T)` or `(*,)`."""
         return metric.norm(self(t), self.velocity(t))
 
-    def length(self, metric: Metric) -> Tensor:
-        """L(γ) = ∫ ‖γ'(t)‖ dt, shape `(*,)` (slides, Eq. 1), by three Gauss points in each segment."""
-        return self._integral(lambda z, v: metric.norm(z, v))
+    def length(self, metric: Metric, splits: int = 1) -> Tensor:
+        """L(γ) = ∫ ‖γ'(t)‖ dt, shape `(*,)` (slides, Eq. 1), by three Gauss points in each segment, or in
+        each of its `splits` parts."""
+        return self._segment_integrals(metric.norm, splits).sum(-1)
 
     def energy(self, metric: Metric) -> Tensor:
         """E(γ) = ∫ ‖γ'(t)‖² dt ≥ L(γ)², shape `(*,)`, with equality at constant speed."""
@@ -86,13 +88,21 @@ class Curve:
 
     def reparametrized(self, metric: Metric, num_segments: int | None = None) -> "Curve":
         """The same path at constant speed under a metric, through `num_segments` + 1 nodes at equal arc
-        lengths; by default as many as before."""
+        lengths; by default as many as before.
+
+        Raises:
+            ValueError: for fewer than one segment.
+            NotPositiveDefiniteError: with a point of the curve near which the speed is not finite.
+        """
         n = self.num_segments if num_segments is None else num_segments
         if n < 1:
             raise ValueError(f"num_segments: expected at least 1, got {n}")
-        lengths = self._segment_integrals(
-            metric.norm, splits=max(1, -(-8 * n // self.num_segments))
-        )
+        splits = max(1, -(-8 * n // self.num_segments))
+        lengths = self._segment_integrals(metric.norm, splits)
+        if not torch.isfinite(lengths).all():
+            piece = (~torch.isfinite(lengths)).nonzero()[0]
+            where = self((piece[-1].item() + 0.5) / lengths.shape[-1])[tuple(piece[:-1])].tolist()
+            raise NotPositiveDefiniteError(f"the metric is not positive definite near z = {where}")
         return Curve(self(_equal_shares(lengths, n)), self.degree)
 
     def _integral(self, function) -> Tensor:
@@ -120,7 +130,9 @@ class Curve:
         slopes = (b - a, b - a)
         if self.degree == 3 and self.num_segments > 1:
             matrix = torch.from_numpy(_spline_slopes(self.num_segments)).to(self.nodes)
-            slopes = tuple(_take(matrix @ self.nodes, segment + i) for i in (0, 1))
+            # From the first node on, so that a curve that stays where it is has slopes of zero.
+            at_nodes = matrix @ (self.nodes - self.nodes[..., :1, :])
+            slopes = tuple(_take(at_nodes, segment + i) for i in (0, 1))
         result = basis(u, a, b, *slopes)
         return result[..., 0, :] if single else result
 

@@ -84,6 +84,49 @@ class DiagonalCentroidMetric(CentroidMetric):
     def sharp(self, z: Tensor, p: Tensor) -> Tensor:
         return p / self.diagonal(z)
 
+    def square_derivatives(self, z: Tensor, v: Tensor):
+        """In closed form: with aᵢ = vᵀ Σᵢ⁻¹ v, yᵢ = Σᵢ⁻¹ (z − cᵢ) and the vacuum W = λ e^{−τ‖z‖²},
+        q = Σᵢ ωᵢ aᵢ + W ‖v‖², ∂q/∂z = −2ρ⁻² Σᵢ ωᵢ aᵢ yᵢ − 2τ W ‖v‖² z,
+        ∂²q/∂z² = Σᵢ ωᵢ aᵢ (4ρ⁻⁴ yᵢ yᵢᵀ − 2ρ⁻² Σᵢ⁻¹) + W ‖v‖² (4τ² z zᵀ − 2τ I),
+        ∂²q/∂z∂v = −4ρ⁻² Σᵢ ωᵢ yᵢ (Σᵢ⁻¹ v)ᵀ − 4τ W z vᵀ."""
+        shape, d = z.shape, self.dimension
+        with torch.no_grad():
+            both = torch.cat([self._checked(z).reshape(-1, d), v.reshape(-1, d)], 1)
+            found = self.in_blocks(self._square_derivatives, both)
+        g_z, g_v, h_zz, h_zv, g = found.split([d, d, d * d, d * d, d], 1)
+        h_zz, h_zv = (h.reshape(*shape, d) for h in (h_zz, h_zv))
+        h_vv = torch.diag_embed(2 * g.reshape(shape))
+        return g_z.reshape(shape), g_v.reshape(shape), h_zz, h_zv, h_vv
+
+    def _square_derivatives(self, both: Tensor) -> Tensor:
+        """Of points and vectors side by side, `(B, 2 d)`: the parts one after another, g in place of 2 G."""
+        d, s, rate = self.dimension, self._precisions, self.bandwidth**-2
+        z, v = both.split(d, 1)
+        omega, vacuum, shift = self._weights(z)
+        omega, vacuum = omega.mul_(shift.exp()), vacuum * shift.exp()
+        weighted = omega * ((v * v) @ s.T)
+        x, square, tau = z - self._centre, (v * v).sum(-1, keepdim=True), self.decay
+        # Σᵢ wᵢ yᵢ yᵢᵀ and Σᵢ wᵢ yᵢ sᵢᵀ from moments of s and s∘c, so that no (B, K, d) tensor is made.
+        ss, sc, cc = (weighted @ self._moments).unflatten(1, (3, d, d)).unbind(1)
+        yy = x[:, :, None] * ss * x[:, None] - x[:, :, None] * sc - sc.mT * x[:, None] + cc
+        flat_ss, flat_sc = (omega @ self._moments[:, : 2 * d * d]).unflatten(1, (2, d, d)).unbind(1)
+        ys = x[:, :, None] * flat_ss - flat_sc.mT
+        slope, offset = (weighted @ self._products).chunk(2, 1)
+        g = omega @ s + vacuum
+        g_z = -2 * rate * (slope * x - offset) - 2 * tau * vacuum * square * z
+        h_zz = 4 * rate**2 * yy - 2 * rate * torch.diag_embed(slope)
+        outer = 4 * tau**2 * z[:, :, None] * z[:, None] - 2 * tau * torch.eye(d).to(z)
+        h_zz = h_zz + (vacuum * square)[..., None] * outer
+        h_zv = (-4 * rate * ys - 4 * tau * vacuum[..., None] * z[..., None]) * v[:, None]
+        return torch.cat([g_z, 2 * g * v, h_zz.flatten(1), h_zv.flatten(1), g], 1)
+
+    @property
+    def _moments(self) -> Tensor:
+        """sᵢ sᵢᵀ, sᵢ (sᵢ∘cᵢ)ᵀ and (sᵢ∘cᵢ)(sᵢ∘cᵢ)ᵀ side by side, `(K, 3 d²)`."""
+        s, sc = self._products.split(self.dimension, 1)
+        pairs = ((s, s), (s, sc), (sc, sc))
+        return torch.cat([(a[:, :, None] * b[:, None]).flatten(1) for a, b in pairs], 1)
+
     def _log_volume(self, z: Tensor) -> Tensor:
         omega, vacuum, shift = self._weights(z)
         g = omega @ self._precisions + vacuum

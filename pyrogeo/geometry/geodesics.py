@@ -25,6 +25,9 @@ __all__ = ["Geodesic", "check_metric", "geodesic"]
 
 _COARSE_TOLERANCE = 1e-3
 _COARSE_ITERATIONS = 30
+_COARSE = 0.1  # of `Geodesic.discretization`
+_SLACK = 1e-6, 1e-3  # of a length above the initial one: to try again, and to give up
+_FINE = 8  # parts of a segment, to measure a curve that did not converge
 _MESHES = 3  # at the finest level, where nodes are spaced by something else than the metric
 _SMALLEST_SHARE = 1e-9
 
@@ -36,9 +39,12 @@ class Geodesic:
     Attributes:
         curve: with constant speed under the metric, or with equal Euclidean steps if so asked for.
         length: of the curve, shape `(*,)`: the distance, if it is the shortest.
-        converged: whether the residual is at most the tolerance.
+        converged: whether the residual is at most the tolerance, and `discretization` at most 10%.
         residual: √(decrement / energy) of Newton's method: relative to the length, how far in the
             energy's norm the next step would move the curve.
+        discretization: how much the length of the polyline through the nodes, by the midpoint rule, differs
+            from the curve's, relatively: of second order, and large where segments step over features
+            of the metric.
         iterations: steps of Newton's method, over all levels.
         left_domain: whether a way out of the manifold, through infinity, is shorter than the curve, so
             that no shortest curve exists.
@@ -48,6 +54,7 @@ class Geodesic:
     length: Tensor
     converged: Tensor
     residual: Tensor
+    discretization: Tensor
     iterations: Tensor
     left_domain: Tensor
 
@@ -64,7 +71,7 @@ def geodesic(
     spacing: str = "metric",
     tolerance: float = 1e-6,
     max_iterations: int = 100,
-    chunk_size: int = 512,
+    chunk_size: int = 256,
     progress: bool = False,
 ) -> Geodesic:
     """Locally shortest curves from `start` to `end`.
@@ -85,7 +92,8 @@ def geodesic(
             resolved where the metric varies by orders of magnitude, as `volume_seeking` does.
         tolerance: for the residual; not below four times the root of the dtype's epsilon.
         max_iterations: of Newton's method, at each level.
-        chunk_size: curves solved together, which bounds the memory.
+        chunk_size: curves solved together, which bounds the memory: some twenty numbers for each curve,
+            segment and centroid.
         progress: show a bar.
 
     Returns:
@@ -127,15 +135,15 @@ def geodesic(
         chosen = slice(i, i + chunk_size)
         curve = Curve.line(start[chosen], end[chosen])
         if initial is not None:
-            nodes = initial.nodes.reshape(-1, *initial.nodes.shape[-2:])
-            nodes = nodes.expand(len(start), -1, -1)[chosen].clone()
+            nodes = _nodes_of(initial, start)[chosen].clone()
             nodes[:, 0], nodes[:, -1] = start[chosen], end[chosen]
             curve = Curve(nodes, initial.degree)
         parts.append(_solve(metric, curve, num_segments, spacing, tolerance, max_iterations))
-    found = [torch.cat(p).reshape(*batch, *p[0].shape[1:]) for p in zip(*parts, strict=True)]
-    nodes, length, residual, iterations = found
-    left = _leaves(metric, start.reshape(*batch, d), end.reshape(*batch, d), length)
-    result = Geodesic(Curve(nodes), length, residual <= tolerance, residual, iterations, left)
+    found = [torch.cat(p).reshape(batch + p[0].shape[1:]) for p in zip(*parts, strict=True)]
+    nodes, length, residual, discretization, iterations = found
+    converged = (residual <= tolerance) & (discretization <= _COARSE)
+    left = _leaves(metric, nodes, length)
+    result = Geodesic(Curve(nodes), length, converged, residual, discretization, iterations, left)
     _warn(result, tolerance)
     return result
 
@@ -195,15 +203,27 @@ def _checked_points(metric: Metric, start: Tensor, end: Tensor) -> tuple[Tensor,
     return start, end
 
 
+def _nodes_of(initial: Curve, start: Tensor) -> Tensor:
+    """Nodes of one curve for all pairs, or of one for each, `(B, n + 1, d)`."""
+    nodes = initial.nodes.reshape(-1, *initial.nodes.shape[-2:]).to(start)
+    if len(nodes) not in (1, len(start)) or nodes.shape[-1] != start.shape[-1]:
+        raise ValueError(
+            f"initial: expected one curve or {len(start)} in {start.shape[-1]} dimensions, got nodes of "
+            f"shape {tuple(initial.nodes.shape)}"
+        )
+    return nodes.expand(len(start), -1, -1)
+
+
 def _solve(
     metric: Metric, curve: Curve, n: int, spacing: str, tolerance: float, max_iterations: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Nodes, length, residual and iterations of one chunk; no curve longer than it was initially."""
+) -> tuple[Tensor, ...]:
+    """Nodes, length, residual, discretization and iterations of one chunk; no curve longer than it was
+    initially."""
     measure = metric if spacing == "metric" else Euclidean()
     with torch.no_grad():
-        nodes, first = (curve.reparametrized(measure, m).nodes for m in (n // 4, n))
-        limit = Curve(first).length(metric) * (1 + 1e-6)
-    check_metric(metric, 0.5 * (first[:, 1:] + first[:, :-1]))
+        check_metric(metric, curve(torch.linspace(0, 1, n // 4 + 1)))
+        nodes = curve.reparametrized(measure, n // 4).nodes
+        limit = curve.length(metric, splits=-(-n // curve.num_segments))
     coarse = max(tolerance, _COARSE_TOLERANCE), min(max_iterations, _COARSE_ITERATIONS)
     iterations = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
     for segments in (n // 4, n // 2):
@@ -211,21 +231,32 @@ def _solve(
         nodes = _refined(metric, solution.nodes, 2 * segments, spacing)
         iterations += solution.iterations
     found = _finest(metric, nodes, spacing, tolerance, max_iterations)
-    # Few nodes may step over what the metric has between them, and end in a longer curve.
-    worse = ~(found[1] <= limit)
+    # Few nodes may step over what the metric has between them, and end in a longer curve. With equal
+    # Euclidean steps they hardly can.
+    worse = ~(found[1] <= limit * (1 + _SLACK[0])) | _newton.escaped(found[0])
     if worse.any():
-        again = _finest(metric, first[worse], spacing, tolerance, max_iterations)
+        with torch.no_grad():
+            initial = Curve(curve.nodes[worse], curve.degree)
+            first, start = (initial.reparametrized(g, n).nodes for g in (measure, Euclidean()))
+        again = _finest(metric, start, "euclidean", tolerance, max_iterations)
+        if spacing == "metric":
+            again[0][:] = Curve(again[0]).reparametrized(metric).nodes
         for old, new in zip(found, again, strict=True):
             old[worse] = new
-        worse = ~(found[1] <= limit)
-        found[0][worse], found[1][worse], found[2][worse] = first[worse], limit[worse], torch.inf
-    nodes, length, residual, more = found
-    return nodes, length, residual, iterations + more
+        still = ~(found[1] <= limit * (1 + _SLACK[1])) | _newton.escaped(found[0])
+        found[0][still], found[1][still], found[2][still] = (
+            first[still[worse]],
+            limit[still],
+            torch.inf,
+        )
+    nodes, length, residual, discretization, more = found
+    discretization = torch.where(limit == 0, 0.0, discretization)  # ends in one point
+    return nodes, length, residual, discretization, iterations + more
 
 
 def _finest(
     metric: Metric, nodes: Tensor, spacing: str, tolerance: float, max_iterations: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """The same from initial nodes, without changing their number."""
     iterations = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
     for _ in range(1 if spacing == "metric" else _MESHES):
@@ -235,7 +266,11 @@ def _finest(
         nodes, iterations = solution.nodes, iterations + solution.iterations
     with torch.no_grad():
         length = Curve(nodes).length(metric)
-    return nodes, length, solution.residual, iterations
+        failed = ~(solution.residual <= tolerance)
+        if failed.any():  # its segments may be so long that three points miss what lies on them
+            length[failed] = Curve(nodes[failed]).length(metric, splits=_FINE)
+        rounded = _newton.segment_energies(metric, nodes, torch.ones_like(shares)).sqrt().sum(-1)
+    return nodes, length, solution.residual, (rounded / length - 1).abs(), iterations
 
 
 def _refined(metric: Metric, nodes: Tensor, num_segments: int, spacing: str) -> Tensor:
@@ -262,10 +297,13 @@ def _shares(metric: Metric, nodes: Tensor, spacing: str) -> Tensor:
     return shares / shares.sum(-1, keepdim=True)
 
 
-def _leaves(metric: Metric, start: Tensor, end: Tensor, length: Tensor) -> Tensor:
+def _leaves(metric: Metric, nodes: Tensor, length: Tensor) -> Tensor:
+    """Whether going out at one end and coming back at the other is shorter."""
+    ends = nodes[..., [0, -1], :]
+    points, index = torch.unique(ends.reshape(-1, ends.shape[-1]), dim=0, return_inverse=True)
     with torch.no_grad():
-        out = metric.distance_to_infinity(start) + metric.distance_to_infinity(end)
-    return length > out
+        out = metric.distance_to_infinity(points)[index].reshape(*length.shape, 2)
+    return length > out.sum(-1)
 
 
 def _warn(found: Geodesic, tolerance: float) -> None:
@@ -273,10 +311,12 @@ def _warn(found: Geodesic, tolerance: float) -> None:
     total = found.converged.numel()
     said: list[Any] = []
     if failed:
-        worst = found.residual[~found.converged].max().item()
+        worst, rough = (
+            x[~found.converged].max().item() for x in (found.residual, found.discretization)
+        )
         said.append(
             f"{failed} of {total} geodesics did not converge (largest residual {worst:.2g}, tolerance "
-            f"{tolerance:.2g})"
+            f"{tolerance:.2g}; largest discretization {rough:.1%}, at most {_COARSE:.0%} is wanted)"
         )
     if left:
         said.append(

@@ -56,7 +56,11 @@ class Metric(nn.Module, ABC):
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             value = self.log_volume_element(z)
-            (gradient,) = torch.autograd.grad(value.sum(), z)
+            gradient = torch.zeros_like(z)  # unless the metric depends on z
+            if value.requires_grad:
+                (gradient,) = torch.autograd.grad(
+                    value.sum(), z, allow_unused=True, materialize_grads=True
+                )
         return value.detach(), gradient
 
     def inner(self, z: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -81,6 +85,26 @@ class Metric(nn.Module, ABC):
         p = p.expand(torch.broadcast_shapes(p.shape, factor.shape[:-1]))
         return torch.cholesky_solve(p[..., None], factor)[..., 0]
 
+    def square_derivatives(
+        self, z: Tensor, v: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """First and second derivatives of q(z, v) = ⟨v, v⟩_z, by autograd unless a subclass has better.
+
+        Args:
+            z, v: points and tangent vectors of shape `(*, d)`.
+
+        Returns:
+            ∂q/∂z and ∂q/∂v, shape `(*, d)`; ∂²q/∂z², ∂²q/∂z∂v and ∂²q/∂v² = 2 G, shape `(*, d, d)`.
+        """
+        with torch.enable_grad():
+            z, v = z.detach().requires_grad_(), v.detach().requires_grad_()
+            g_z, g_v = _grad(self.inner(z, v, v).sum(), (z, v), create_graph=True)
+            rows = [_grad(g_z[..., k].sum(), (z, v), retain_graph=True) for k in range(z.shape[-1])]
+        h_zz, h_zv = (torch.stack(row, -2) for row in zip(*rows, strict=True))
+        with torch.no_grad():
+            h_vv = 2 * self(z)
+        return g_z.detach(), g_v.detach(), 0.5 * (h_zz + h_zz.mT), h_zv, h_vv
+
     def contains(self, z: Tensor) -> Tensor:
         """Whether points belong to the domain of the metric, shape `(*,)`; everywhere, unless a subclass
         says otherwise. Curves do not leave it."""
@@ -103,7 +127,11 @@ class _Inverse(Metric):
         self.metric = metric
 
     def forward(self, z: Tensor) -> Tensor:
-        return torch.cholesky_inverse(self.metric.cholesky(z))
+        factor = self.metric.cholesky(z)
+        identity = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+        # Not cholesky_inverse, whose forward-mode derivative is wrong in torch 2.13.
+        inverse = torch.cholesky_solve(identity.expand_as(factor), factor)
+        return 0.5 * (inverse + inverse.mT)
 
     def log_volume_element(self, z: Tensor) -> Tensor:
         return -self.metric.log_volume_element(z)
@@ -123,3 +151,13 @@ class _Inverse(Metric):
     @property
     def inverse(self) -> Metric:
         return self.metric
+
+
+def _grad(value: Tensor, inputs: tuple[Tensor, ...], **options) -> tuple[Tensor, ...]:
+    """Zeros where nothing depends on the input, as in a constant metric."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(x) for x in inputs)
+    found = torch.autograd.grad(value, inputs, allow_unused=True, **options)
+    return tuple(
+        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
+    )

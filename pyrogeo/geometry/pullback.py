@@ -29,7 +29,8 @@ class Pullback(Metric):
 
     Args:
         decoder: from `(B, d)` to a tensor or a distribution of batch shape `(B, *)`, each row by itself.
-            A module's parameters go with the metric; of a VAE, pass `vae.eval().likelihood`.
+            A module's parameters go with the metric; of a VAE, pass `vae.eval().likelihood`. Geodesics
+            need smooth activations, such as `Tanh` or `Softplus`: with a `ReLU` the metric jumps.
         fisher: needs a distribution: `Normal` (location and scale), `Bernoulli`, `ContinuousBernoulli`
             or `Poisson`, or an `Independent` one of those.
 
@@ -71,6 +72,7 @@ class Pullback(Metric):
     def _push(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """J v and the diagonal of W, of shape `(B, m)`."""
         self._check_mode()
+        z, v = z.contiguous(), v.contiguous()  # jvp takes no expanded tensors
         try:
             (place, weight), (pushed, _) = torch.func.jvp(self._coordinates, (z,), (v,))
         except (RuntimeError, NotImplementedError) as error:
@@ -111,7 +113,9 @@ class Pullback(Metric):
                     f"decoder: expected {len(z)} rows for {len(z)} points, got shape "
                     f"{tuple(parameter.shape)}"
                 )
-        return tuple(torch.cat([p.flatten(1) for p in parts], 1) for parts in zip(*pairs, strict=True))
+        return tuple(
+            torch.cat([p.flatten(1) for p in parts], 1) for parts in zip(*pairs, strict=True)
+        )
 
 
 def _fisher_information(decoded: Distribution) -> list[tuple[Tensor, Tensor]]:
@@ -129,5 +133,3 @@ def _fisher_information(decoded: Distribution) -> list[tuple[Tensor, Tensor]]:
         "fisher=True: expected a decoder that returns a Normal, Bernoulli, ContinuousBernoulli or Poisson "
         f"distribution, got {type(decoded)}"
     )
-
-

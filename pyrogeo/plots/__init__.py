@@ -6,13 +6,18 @@ Colour maps are perceptually even and read in grey; classes carry their number a
 from pyrogeo.plots.chains import bandwidth, chains, history
 from pyrogeo.plots.images import images, reconstructions
 from pyrogeo.plots.latent import latent_space, spectrum
+from pyrogeo.plots.paths import distance_map, indicatrices, paths, strips
 
 __all__ = [
     "bandwidth",
     "chains",
+    "distance_map",
     "history",
     "images",
+    "indicatrices",
     "latent_space",
+    "paths",
     "reconstructions",
     "spectrum",
+    "strips",
 ]

@@ -9,13 +9,11 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from pyrogeo.distributions import BandwidthChoice
+from pyrogeo.plots._plane import PALETTE
 from pyrogeo.sampling.diagnostics import series
 from pyrogeo.vae import History
 
 __all__ = ["bandwidth", "chains", "history"]
-
-# Okabe and Ito's colours, told apart with any kind of colour vision.
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
@@ -40,7 +38,7 @@ def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
         x = quantities[name]
         _ranks(x, bins, rank_ax)
         for chain, values in enumerate(x):
-            trace_ax.plot(values, lw=0.6, alpha=0.85, color=_PALETTE[chain % len(_PALETTE)])
+            trace_ax.plot(values, lw=0.6, alpha=0.85, color=PALETTE[chain % len(PALETTE)])
         label = "log √det G" if name == "lp" else name
         trace_ax.set(
             ylabel=label, title=f"R-hat {table.loc[name, 'r_hat']:.3f}", xlim=(0, x.shape[1])
@@ -59,7 +57,7 @@ def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
 
 def _style(chain: int) -> dict[str, Any]:
     line = ["-", "--", "-.", ":"][chain % 4]
-    return {"color": _PALETTE[chain % len(_PALETTE)], "linestyle": line}
+    return {"color": PALETTE[chain % len(PALETTE)], "linestyle": line}
 
 
 def _ranks(x: np.ndarray, bins: int, ax: Axes) -> None:
@@ -80,7 +78,7 @@ def bandwidth(choice: BandwidthChoice, ax: Axes | None = None) -> Axes:
         ax: to draw into.
     """
     ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
-    ax.plot(choice.bandwidths, choice.curve, "o-", ms=3, color=_PALETTE[0])
+    ax.plot(choice.bandwidths, choice.curve, "o-", ms=3, color=PALETTE[0])
     ax.axvline(
         choice.bandwidth, color="black", lw=0.8, ls=":", label=f"chosen: ρ = {choice.bandwidth:.3g}"
     )
@@ -105,10 +103,10 @@ def history(training: History, ax: Axes | None = None) -> Axes:
     """
     ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
     table = training.table
-    ax.plot(table.index, table["loss"], color=_PALETTE[0], label="training data")
+    ax.plot(table.index, table["loss"], color=PALETTE[0], label="training data")
     if table["validation_loss"].notna().any():
         ax.plot(
-            table.index, table["validation_loss"], "--", color=_PALETTE[1], label="validation data"
+            table.index, table["validation_loss"], "--", color=PALETTE[1], label="validation data"
         )
     if training.best_epoch:
         ax.axvline(

@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
 from pyrogeo.geometry import CentroidMetric, Metric
+from pyrogeo.plots._plane import as_metric, as_points, frame, legend_below, plane
 from pyrogeo.sampling.draws import group_arrays
 
 __all__ = ["latent_space", "spectrum"]
@@ -46,23 +47,23 @@ def latent_space(
     """
     ax = ax or plt.subplots(figsize=(7, 6), layout="constrained")[1]
     centroids = metric.centroids if isinstance(metric, CentroidMetric) else None
-    sets = [_points(p) for p in (embeddings, centroids) if p is not None]
+    sets = [as_points(p) for p in (embeddings, centroids) if p is not None]
     chains_of_draws = _chains_of(draws)
     reference = (sets + [z for _, z in chains_of_draws])[:1]
     if len({z.shape[1] for z in sets + [z for _, z in chains_of_draws]}) > 1:
         raise ValueError("embeddings, centroids and draws have different dimensions")
     if not reference:
         raise ValueError("nothing to show: pass embeddings, draws, or a metric with centroids")
-    project, axis_labels = _plane(reference[0])
+    project, axis_labels = plane(reference[0])
     flat = reference[0].shape[1] == 2
-    low, high = _frame(np.concatenate([project(z) for z in sets or reference]))
+    low, high = frame(np.concatenate([project(z) for z in sets or reference]))
     if flat:
         _volume(metric, low, high, ax, resolution)
     if embeddings is not None:
-        _classes(project(_points(embeddings)), labels, ax)
+        _classes(project(as_points(embeddings)), labels, ax)
     if centroids is not None:
         ax.scatter(
-            *project(_points(centroids)).T,
+            *project(as_points(centroids)).T,
             s=20,
             facecolors="none",
             zorder=3,
@@ -84,59 +85,26 @@ def latent_space(
         ylim=(low[1], high[1]),
         aspect="equal",
     )
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=8, frameon=False
-        )
+    legend_below(ax)
     return ax
-
-
-def _points(z: Any) -> np.ndarray:
-    z = z.detach().cpu().numpy() if torch.is_tensor(z) else np.asarray(z)
-    if z.ndim != 2 or len(z) == 0:
-        raise ValueError(f"expected latent points of shape (n, d), got {z.shape}")
-    return z
 
 
 def _chains_of(draws: Any) -> list[tuple[str, np.ndarray]]:
     if draws is None:
         return []
     if torch.is_tensor(draws) or isinstance(draws, np.ndarray):
-        return [(f"{len(draws)} draws", _points(draws))]
+        return [(f"{len(draws)} draws", as_points(draws))]
     z = group_arrays(draws, "posterior")["z"]
     if len(z) > 6:
         return [(f"draws of {len(z)} chains", z.reshape(-1, z.shape[-1]))]
     return [(f"draws, chain {i}", chain) for i, chain in enumerate(z)]
 
 
-def _plane(points: np.ndarray) -> tuple[Any, tuple[str, str]]:
-    """A projection to two coordinates, and what they are."""
-    d = points.shape[1]
-    if d == 2:
-        return (lambda z: z), ("z[0]", "z[1]")
-    if d == 1:
-        return (lambda z: np.column_stack([z, np.zeros(len(z))])), ("z[0]", "")
-    centre = points.mean(0)
-    _, singular, axes = np.linalg.svd(points - centre, full_matrices=len(points) < 2)
-    singular = np.append(singular, np.zeros(2))
-    share = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
-    names = [f"principal coordinate {i + 1} of {d} dimensions ({share[i]:.0%})" for i in range(2)]
-    return (lambda z: (z - centre) @ axes[:2].T), (names[0], names[1])
-
-
-def _frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of a square around what was learned; draws from the vacuum may lie far outside."""
-    low, high = points.min(0), points.max(0)
-    half = 0.58 * max((high - low).max(), 1e-6)
-    middle = 0.5 * (low + high)
-    return middle - half, middle + half
-
-
 def _volume(metric: Metric, low: np.ndarray, high: np.ndarray, ax: Axes, resolution: int) -> None:
     x, y = (np.linspace(low[i], high[i], resolution) for i in range(2))
     grid = np.stack(np.meshgrid(x, y), -1)
     with torch.no_grad():
-        log_volume = metric.log_volume_element(_as_metric(metric, grid)).cpu().numpy() / np.log(10)
+        log_volume = metric.log_volume_element(as_metric(metric, grid)).cpu().numpy() / np.log(10)
     image = ax.imshow(
         log_volume,
         origin="lower",
@@ -146,14 +114,6 @@ def _volume(metric: Metric, low: np.ndarray, high: np.ndarray, ax: Axes, resolut
     )
     ax.figure.colorbar(
         image, ax=ax, shrink=0.9, pad=0.02, label=r"volume element, $\log_{10}\sqrt{\det G(z)}$"
-    )
-
-
-def _as_metric(metric: Metric, z: np.ndarray) -> Tensor:
-    """Points in the dtype and on the device of the metric's tensors, if it has any."""
-    points = torch.from_numpy(z)
-    return points.to(
-        next((t for t in metric.state_dict().values() if t.is_floating_point()), points)
     )
 
 
@@ -204,7 +164,7 @@ def spectrum(metric: Metric, draws: Any, ax: Axes | None = None, n: int = 1000) 
     z = np.concatenate([chain for _, chain in _chains_of(draws)])
     z = z[np.unique(np.linspace(0, len(z) - 1, n).round().astype(int))]
     with torch.no_grad():
-        eigenvalues = torch.linalg.eigvalsh(metric(_as_metric(metric, z))).flip(-1).cpu().numpy()
+        eigenvalues = torch.linalg.eigvalsh(metric(as_metric(metric, z))).flip(-1).cpu().numpy()
     index = np.arange(1, z.shape[1] + 1)
     for (low, high), shade in (((5, 95), 0.2), ((25, 75), 0.4)):
         band = np.percentile(eigenvalues, (low, high), axis=0)

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.distributions import RiemannianUniform
-from pyrogeo.distributions.smc import Population, anneal
+from pyrogeo.distributions.smc import anneal, warn_if_hard
 from pyrogeo.errors import SamplingWarning
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.sampling.draws import to_arviz
@@ -18,8 +18,6 @@ from pyrogeo.sampling.draws import to_arviz
 __all__ = ["sample_smc"]
 
 _SMALLEST_POPULATION = 2048
-_MANY_STAGES = 20
-_POOR_ACCEPTANCE = 0.2
 
 
 def sample_smc(
@@ -77,7 +75,7 @@ def sample_smc(
         if not runs:
             raise
         warnings.warn(f"interrupted: {len(runs)} of {num_runs} runs", SamplingWarning, stacklevel=2)
-    _warn_if_hard(runs)
+    warn_if_hard(runs)
     z = torch.stack(draws)
     attrs = {
         "method": "smc",
@@ -91,15 +89,3 @@ def sample_smc(
     }
     lp = density.log_density(z).cpu().numpy()
     return to_arviz({"z": z.cpu().numpy()}, {"lp": lp}, attrs)
-
-
-def _warn_if_hard(runs: list[Population]) -> None:
-    stages = max(len(run.temperatures) for run in runs)
-    acceptance = min(run.acceptance[-1] for run in runs)
-    if stages > _MANY_STAGES or acceptance < _POOR_ACCEPTANCE:
-        warnings.warn(
-            f"centroids overlap so strongly that a run took {stages} stages and accepted "
-            f"{acceptance:.0%} of its last moves; compare the runs with diagnose",
-            SamplingWarning,
-            stacklevel=3,
-        )

@@ -33,6 +33,11 @@ def joined(parts: list[Distribution]) -> Distribution | None:
     if isinstance(first, Independent):
         base = joined([part.base_dist for part in parts])
         return None if base is None else type(first)(base, first.reinterpreted_batch_ndims)
+    if type(first) is dist.Delta:
+        v, log_density = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("v", "log_density")
+        )
+        return dist.Delta(v, log_density, event_dim=len(first.event_shape))
     names = _PARAMETERS.get(type(first))
     if names is None or getattr(first, "_lims", _LIMS) != _LIMS:
         return None

@@ -1,6 +1,7 @@
 """Data at the door: what came, what was expected, before any long work."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from torch.distributions import Distribution
 
 from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
+from pyrogeo.vae.objectives.base import is_deterministic
 
-__all__ = ["checked_data"]
+__all__ = ["check_entropy", "checked_data"]
 
 
 def checked_data(vae: VAE, x: Tensor | np.ndarray, what: str = "data") -> Tensor:
@@ -41,6 +43,18 @@ def checked_data(vae: VAE, x: Tensor | np.ndarray, what: str = "data") -> Tensor
     with forked(0, vae.device):
         _check_parts(vae, x, what)
     return x
+
+
+def check_entropy(vae: VAE, x: Tensor, objective: Any) -> None:
+    """Refuses a deterministic guide under an ELBO that needs entropy."""
+    with forked(0, vae.device):
+        q = vae.embed(x[:1])
+    if is_deterministic(q):
+        raise ValueError(
+            f"objective: a deterministic guide under an ELBO that needs entropy, "
+            f"{type(objective).__name__}; take objectives.Reconstruction, WassersteinMMD or "
+            "LatentAdversarial"
+        )
 
 
 def _check_parts(vae: VAE, x: Tensor, what: str) -> None:

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from pyrogeo._files import read_state, write_state
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.errors import NonFiniteLossError
-from pyrogeo.vae._checks import checked_data
+from pyrogeo.vae._checks import check_entropy, checked_data
 from pyrogeo.vae.model import VAE
 
 __all__ = ["History", "fit"]
@@ -51,11 +51,8 @@ class History:
     seed: int
 
 
-_ASK_WHETHER = (
-    Trace_ELBO,
-    TraceMeanField_ELBO,
-    RenyiELBO,
-)  # there are parameters, and not for each
+# They ask whether there are parameters, and not for each.
+_ASK_WHETHER = (Trace_ELBO, TraceMeanField_ELBO, RenyiELBO)
 _plateau = partial(ReduceLROnPlateau, factor=0.5, patience=5)
 
 
@@ -86,7 +83,8 @@ def fit(
         data: training data of shape `(N, *event)`.
         validation: held-out data of the same event shape; its −ELBO is taken in evaluation mode
             with the same noise every epoch.
-        objective: a Pyro ELBO, by default `Trace_ELBO()`.
+        objective: a Pyro ELBO, by default `Trace_ELBO()`, or one of `pyrogeo.objectives`. What it
+            holds, if it has a `state_dict`, is part of the checkpoint.
         optimizer: called as `optimizer(parameters, lr=learning_rate)`.
         scheduler: called as `scheduler(optimizer)`, stepped after each epoch, by default
             `ReduceLROnPlateau(optimizer, factor=0.5, patience=5)` as in the paper; None for none.
@@ -113,6 +111,8 @@ def fit(
     data = checked_data(vae, data)
     validation = None if validation is None else checked_data(vae, validation, "validation data")
     objective = Trace_ELBO() if objective is None else objective
+    if getattr(objective, "needs_entropy", True):
+        check_entropy(vae, data, objective)
     path = None if checkpoint is None else _writable(checkpoint)
     saved = _read(path)
     seed = saved["settings"]["seed"] if saved and seed is None else fresh_seed(seed)
@@ -133,7 +133,7 @@ def fit(
         return row
 
     training = vae.training
-    vae.stepped_elsewhere = type(objective) in _ASK_WHETHER
+    vae.stepped_elsewhere = not _reads_parameters(objective)
     try:
         with forked(seed, vae.device), pyro.get_param_store().scope():
             stopped = _until_stopped(one_epoch, state, epochs, patience, progress)
@@ -177,8 +177,10 @@ def _check_settings(vae: VAE, objective: Any, optimizer: Any, scheduler: Any) ->
         raise ValueError(f"objective: expected an instance such as {objective.__name__}()")
     if objective is not None and not hasattr(objective, "loss_and_grads"):
         raise ValueError(f"objective: expected a Pyro ELBO, got {type(objective)}")
-    if isinstance(objective, RenyiELBO) and vae.beta != 1:
-        raise ValueError(f"an importance-weighted bound has no β: expected beta=1, got {vae.beta}")
+    uses_beta = getattr(objective, "uses_beta", not isinstance(objective, RenyiELBO))
+    if not uses_beta and vae.beta != 1:
+        name = type(objective).__name__
+        raise ValueError(f"objective: {name} has no β: expected beta=1, got {vae.beta}")
     for name, value in {"optimizer": optimizer, "scheduler": scheduler}.items():
         if not (callable(value) or (value is None and name == "scheduler")):
             raise ValueError(f"{name}: expected a class or function that makes one, got {value!r}")
@@ -194,6 +196,10 @@ def _check_numbers(
             raise ValueError(f"{name} must be a positive integer, got {value!r}")
     if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+
+
+def _reads_parameters(objective: Any) -> bool:
+    return getattr(objective, "reads_parameters", type(objective) not in _ASK_WHETHER)
 
 
 def _move(vae: VAE, device: torch.device | str) -> None:
@@ -246,7 +252,8 @@ def _shuffled(n: int, batch_size: int) -> list[Tensor]:
 def _evaluate(vae: VAE, objective: ELBO, data: Tensor) -> float:
     with vae.evaluating(), pyro.validation_enabled(False):
         losses = [
-            objective.loss(vae.model, vae.guide, batch.to(vae.device)) for batch in data.split(1024)
+            objective.loss(vae.model, vae.guide, batch.to(vae.device))
+            for batch in data.tensor_split(math.ceil(len(data) / 1024))  # none of a single datum
         ]
     return math.fsum(losses) / len(data)
 

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
@@ -44,7 +45,8 @@ class VAE(nn.Module):
         beta: factor β ≥ 0 of the latent terms. `log_likelihood` ignores it.
 
     Raises:
-        ValueError: for a part that is not a module, or a negative or infinite β.
+        ValueError: for a part that is not a module, a prior that shares another guide, or a negative or
+            infinite β.
 
     Source: Kingma, Welling, *Auto-encoding variational Bayes*, 2014; Higgins et al., *β-VAE*, 2017.
 
@@ -65,6 +67,11 @@ class VAE(nn.Module):
                 raise ValueError(f"the {name} must be a torch.nn.Module, got {type(part)}")
         if not 0 <= beta < float("inf"):
             raise ValueError(f"beta must be finite and not negative, got {beta}")
+        if getattr(prior, "guide", guide) is not guide:
+            raise ValueError(
+                f"the {type(prior).__name__} prior has a guide of its own, which would not be trained; "
+                "expected the VAE's"
+            )
         self.prior, self.posterior, self.likelihood = prior, guide, likelihood
         self.beta = beta
         self.statement: dict[str, Any] | None = None
@@ -117,7 +124,29 @@ class VAE(nn.Module):
         """
         self._register("posterior", self.posterior)
         with self._plate(x, size), _tempered(self.beta):
+            return self._program(x)
+
+    def _program(self, x: Tensor) -> Tensor:
+        """The guide's sites: one named "z", and those that a guide's own program adds to it."""
+        program = getattr(self.posterior, "program", None)
+        if program is None:
             return pyro.sample("z", self.posterior(x))
+        return program(x, name="z", joint=self._joint(x))
+
+    def _joint(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """From points `(*, B, d)` to log p(x, z) of shape `(*, B)`, without β."""
+
+        def joint(z: Tensor) -> Tensor:
+            return self.prior().log_prob(z) + self._log_likelihood(x, z)
+
+        return joint
+
+    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) for data `(B, *event)` and points `(*, B, d)`, shape `(*, B)`."""
+        lead = z.shape[:-1]
+        # Folded, as networks with batch norm take one batch dimension only.
+        repeated = x.expand(*lead, *x.shape[1:]).flatten(0, len(lead) - 1)
+        return self.likelihood(z.flatten(0, -2)).log_prob(repeated).reshape(lead)
 
     def _register(self, name: str, part: nn.Module) -> None:
         if not self.stepped_elsewhere:
@@ -144,11 +173,17 @@ class VAE(nn.Module):
             batch_size: data per pass.
 
         Returns:
-            the guide's distribution, batch shape `(N,)`, event shape `(d,)`.
+            the guide's distribution, batch shape `(N,)`, event shape `(d,)`; for a guide with
+            `posterior_moments`, a flow say, the normal distribution of the same mean and covariance,
+            estimated with the same noise every time.
         """
         x = self._tensor(x)
+        moments = getattr(self.posterior, "posterior_moments", None)
         with self.evaluating():
-            return self._call_batched(self.posterior, x, batch_size)
+            if moments is None:
+                return self._call_batched(self.posterior, x, batch_size)
+            with forked(0, self.device):
+                return self._call_batched(lambda b: moments(b, joint=self._joint(b)), x, batch_size)
 
     def decode(self, z: Tensor, batch_size: int = 1024) -> dist.TorchDistribution:
         """p(x|z), in evaluation mode and without gradients; `.mean` is the picture.
@@ -166,7 +201,7 @@ class VAE(nn.Module):
                 return self.likelihood(self._cast(z))
             return self._call_batched(self.likelihood, z, batch_size)
 
-    def _call_batched(self, part: nn.Module, x: Tensor, batch_size: int) -> dist.TorchDistribution:
+    def _call_batched(self, part: Callable, x: Tensor, batch_size: int) -> dist.TorchDistribution:
         whole = joined([part(self._cast(batch)) for batch in batched(x, batch_size)])
         return part(self._cast(x)) if whole is None else whole
 
@@ -216,16 +251,23 @@ class VAE(nn.Module):
         return torch.cat(values)
 
     def _importance_weighted(self, x: Tensor, num_particles: int) -> Tensor:
-        q, prior = self.posterior(x), self.prior()
-        total = x.new_full((len(x),), -torch.inf)
+        prior, total = self.prior(), x.new_full((len(x),), -torch.inf)
         for particles in torch.arange(num_particles).split(max(1, 1000 // len(x))):
-            z = q.sample((len(particles),))
-            # Folded, as networks with batch norm take one batch dimension only.
-            repeated = x.expand(len(particles), *x.shape).flatten(0, 1)
-            likelihood = self.likelihood(z.flatten(0, 1)).log_prob(repeated).reshape(z.shape[:-1])
-            log_weight = likelihood + prior.log_prob(z) - q.log_prob(z)
+            z, log_q = self._draw(x, len(particles))
+            log_weight = self._log_likelihood(x, z) + prior.log_prob(z) - log_q
             total = torch.logaddexp(total, log_weight.logsumexp(0))
         return total - math.log(num_particles)
+
+    def _draw(self, x: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """n points from the guide for each datum, and the log-density of all its sites: `(n, B, d)`
+        and `(n, B)`."""
+        plates = pyro.plate("draws", n, dim=-2), pyro.plate("data", len(x), dim=-1)
+        with poutine.block(), poutine.trace() as traced, plates[0], plates[1]:
+            z = self._program(x)
+        sites = [site for site in traced.trace.nodes.values() if site["type"] == "sample"]
+        return z, sum(
+            site["fn"].log_prob(site["value"]) for site in sites if not site_is_subsample(site)
+        )
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes `weights.safetensors` and `vae.json` into a folder, made if it is missing.
@@ -243,10 +285,15 @@ class VAE(nn.Module):
         write_json(folder / _WORDS, {"statement": self.statement, "parts": repr(self)}, _WORDS_KIND)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike) -> "VAE":
-        """The VAE of a folder, if it was made by `standard_vae`, whose words can be built again.
+    def load(cls, folder: str | os.PathLike, build: Callable[..., "VAE"] | None = None) -> "VAE":
+        """The VAE of a folder, if it was made from words, which can be built again.
 
-        One of other parts is built by its author, and then takes `load_weights`.
+        One of its author's own parts is built by its author, and then takes `load_weights`.
+
+        Args:
+            folder: that `save` wrote.
+            build: makes a VAE of `vae.statement`'s words, by default `standard_vae`; see
+                `pyrogeo.recipes.load`.
 
         Raises:
             ValueError: for a folder without a VAE, or with one of other parts.
@@ -259,7 +306,12 @@ class VAE(nn.Module):
                 f"{folder} holds a VAE of its author's own parts; build it and call "
                 "vae.load_weights(folder)"
             )
-        vae = standard_vae(**words["statement"])
+        if build is None and "recipe" in words["statement"]:
+            raise ValueError(
+                f"{folder} holds a VAE of the recipe {words['statement']['recipe']}; "
+                "pyrogeo.recipes.load(folder) builds it"
+            )
+        vae = (build or standard_vae)(**words["statement"])
         vae.load_weights(folder)
         return vae
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from torch import nn
 
 from pyrogeo.vae import guides, likelihoods, networks, priors
 from pyrogeo.vae.model import VAE
 
-__all__ = ["standard_vae"]
+__all__ = ["standard_parts", "standard_vae"]
 
 LIKELIHOODS = {
     "bernoulli": likelihoods.Bernoulli,
@@ -51,25 +50,17 @@ def standard_vae(
     >>> standard_vae((1, 8, 8), 2, hidden=(32,)).statement["hidden"]
     [32]
     """
-    event_shape, hidden = tuple(event_shape), tuple(hidden)
-    for name, word, known in [
-        ("network", network, ("mlp", "conv")),
-        ("guide", guide, ("diagonal", "full")),
-        ("likelihood", likelihood, tuple(LIKELIHOODS)),
-    ]:
-        if word not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {word!r}")
-    if network == "conv" and len(event_shape) != 3:
-        raise ValueError(f"a convolution needs images (C, H, W), got events of shape {event_shape}")
-    if not isinstance(latent_dim, int) or latent_dim < 1:
-        raise ValueError(f"the latent dimension is a positive integer, got {latent_dim!r}")
+    _check_latent_dim(latent_dim)
+    _check_word("guide", guide, ("diagonal", "full"))
     full = guide == "full"
     outputs = latent_dim * (latent_dim + 3) // 2 if full else 2 * latent_dim
-    encoder, decoder = _networks(network, event_shape, hidden, latent_dim, outputs)
+    encoder, decoder = standard_parts(
+        event_shape, latent_dim, outputs, network=network, hidden=hidden, likelihood=likelihood
+    )
     vae = VAE(
         priors.StandardNormal(latent_dim),
         (guides.FullNormal if full else guides.DiagonalNormal)(encoder),
-        LIKELIHOODS[likelihood](decoder),
+        decoder,
         beta,
     )
     vae.statement = {
@@ -84,6 +75,41 @@ def standard_vae(
     return vae
 
 
+def standard_parts(
+    event_shape: Sequence[int],
+    latent_dim: int,
+    outputs: int,
+    *,
+    network: str = "mlp",
+    hidden: Sequence[int] = (256, 256),
+    likelihood: str = "bernoulli",
+) -> tuple[nn.Module, nn.Module]:
+    """The network of a guide, from data to `outputs` numbers, and a likelihood; words as above.
+
+    >>> encoder, likelihood = standard_parts((1, 8, 8), 2, 4, hidden=(32,))
+    >>> type(likelihood).__name__
+    'Bernoulli'
+    """
+    event_shape, hidden = tuple(event_shape), tuple(hidden)
+    _check_latent_dim(latent_dim)
+    _check_word("network", network, ("mlp", "conv"))
+    _check_word("likelihood", likelihood, tuple(LIKELIHOODS))
+    if network == "conv" and len(event_shape) != 3:
+        raise ValueError(f"a convolution needs images (C, H, W), got events of shape {event_shape}")
+    encoder, decoder = _networks(network, event_shape, hidden, latent_dim, outputs)
+    return encoder, LIKELIHOODS[likelihood](decoder)
+
+
+def _check_latent_dim(latent_dim: int) -> None:
+    if not isinstance(latent_dim, int) or latent_dim < 1:
+        raise ValueError(f"the latent dimension is a positive integer, got {latent_dim!r}")
+
+
+def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {word!r}")
+
+
 def _networks(
     network: str, event_shape: tuple[int, ...], hidden: tuple[int, ...], d: int, outputs: int
 ) -> tuple[nn.Module, nn.Module]:
@@ -94,12 +120,3 @@ def _networks(
             networks.conv_decoder(d, *back, event_shape),
         )
     return networks.mlp(event_shape, *hidden, outputs), networks.mlp(d, *back, event_shape)
-
-
-def _describe(statement: dict[str, Any]) -> str:
-    units = "-".join(map(str, statement["hidden"]))
-    shape = "×".join(map(str, statement["event_shape"]))
-    return (
-        f"{statement['network']} {units} on {shape}, {statement['latent_dim']} latent dimensions, "
-        f"{statement['guide']} guide, {statement['likelihood']} likelihood, β = {statement['beta']:g}"
-    )

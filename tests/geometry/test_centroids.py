@@ -2,9 +2,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import pairwise_distances
 
-from pyrogeo.geometry.centroids import INITS, KMedoids, default_bandwidth, select
+from pyrogeo.geometry import Conformal, Euclidean
+from pyrogeo.geometry.centroids import INITS, KMedoids, _Points, default_bandwidth, select
+from pyrogeo.geometry.distances import distance_matrix
 
 try:
     import sklearn_extra.cluster as sklearn_extra
@@ -35,7 +38,7 @@ def test_a_fixed_point_of_the_alternation(points, init):
 def test_build_is_greedy(points):
     x = points[:150]
     distances = pairwise_distances(x)
-    medoids = KMedoids(6, init="build", max_iter=1)._initial(x)
+    medoids = KMedoids(6, init="build", max_iter=1)._initial(_Points(x))
     chosen = []
     for medoid in medoids:
         costs = [distances[[*chosen, i]].min(0).sum() for i in range(len(x))]
@@ -80,6 +83,47 @@ def test_duplicates_are_no_obstacle():
     assert sorted(x[found.medoid_indices_, 0]) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("n", [10, 100])
+@pytest.mark.parametrize("init", INITS)
+def test_a_matrix_of_euclidean_distances_gives_the_same_medoids(points, init, n):
+    """Also k-medoids++, which draws from the same numbers in the same order."""
+    points = points[:500]
+    distances = pairwise_distances(points)
+    of_points = KMedoids(n, init, random_state=0).fit(points)
+    of_matrix = KMedoids(n, init, random_state=0, metric="precomputed").fit(distances)
+    np.testing.assert_array_equal(of_matrix.medoid_indices_, of_points.medoid_indices_)
+    np.testing.assert_array_equal(of_matrix.labels_, of_points.labels_)
+    assert of_matrix.inertia_ == pytest.approx(of_points.inertia_)
+    assert of_matrix.cluster_centers_ is None
+    new = points[:50] + 0.1
+    np.testing.assert_array_equal(
+        of_matrix.predict(pairwise_distances(new, points)), of_points.predict(new)
+    )
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_duplicates_in_a_matrix_are_no_obstacle(init):
+    distances = np.abs(np.subtract.outer(*2 * [np.repeat(np.arange(4.0), 10)]))
+    found = KMedoids(6, init, random_state=0, metric="precomputed").fit(distances)
+    assert len(found.medoid_indices_) == 6
+
+
+def test_geodesic_distances_follow_what_straight_ones_cut_across():
+    """Two long rows of points, close to each other, with a ridge of the metric between them."""
+    x = torch.linspace(-2, 2, 12, dtype=torch.float64)
+    rows = [torch.stack([x, torch.full_like(x, y)], 1) for y in (-0.4, 0.4)]
+    z, row = torch.cat(rows), np.repeat([0, 1], 12)
+    ridge = Conformal(Euclidean(), lambda z: 2 * (-((z[..., 1] / 0.2) ** 2)).exp())
+    geodesic = distance_matrix(ridge, z, progress=False, num_segments=32).numpy()
+
+    def agreement(labels):
+        return max((labels == row).mean(), (labels != row).mean())
+
+    options = {"n_clusters": 2, "random_state": 0}
+    assert agreement(KMedoids(**options, metric="precomputed").fit(geodesic).labels_) == 1
+    assert agreement(KMedoids(**options).fit(z.numpy()).labels_) < 0.6
+
+
 class First:
     def __init__(self, indices):
         self.indices = indices
@@ -106,6 +150,27 @@ def test_bad_input(points):
         KMedoids(2).fit(points * np.nan)
     with pytest.raises(ValueError, match="one centroid"):
         default_bandwidth(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"metric must be one of .* got 'cosine'"):
+        KMedoids(2, metric="cosine").fit(points)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.ones((3, 2)), r"shape \(n, n\), got \(3, 2\)"),
+        (np.array([[0, -1], [-1, 0]]), "negative -1"),
+        (np.array([[0, np.nan], [1, 0]]), "NaN"),
+        (np.array([[0, np.inf], [np.inf, 0]]), "infinity"),
+        (
+            np.array([[0, 1, 1], [1, 0, 2], [1, 3, 0]]),
+            r"symmetric matrix, got 2.0 at \(1, 2\), 3.0",
+        ),
+        (np.array([[1, 0.5], [0.5, 1]]), "zeros on the diagonal, got 1.0"),
+    ],
+)
+def test_what_is_no_matrix_of_distances(matrix, message):
+    with pytest.raises(ValueError, match=message):
+        KMedoids(2, metric="precomputed").fit(matrix)
 
 
 @pytest.mark.sklearn_extra
@@ -120,6 +185,15 @@ class TestAgainstTheRealPackage:
         ours = KMedoids(n, init=init).fit(points)
         np.testing.assert_array_equal(ours.medoid_indices_, theirs.medoid_indices_)
         assert ours.inertia_ == pytest.approx(theirs.inertia_)
+
+    @pytest.mark.parametrize("init", ["heuristic", "build"])
+    def test_the_same_medoids_of_a_matrix(self, points, init):
+        distances = pairwise_distances(points)
+        options = {"init": init, "metric": "precomputed"}
+        theirs = sklearn_extra.KMedoids(30, method="alternate", **options).fit(distances)
+        ours = KMedoids(30, **options).fit(distances)
+        np.testing.assert_array_equal(ours.medoid_indices_, theirs.medoid_indices_)
+        np.testing.assert_array_equal(ours.predict(distances), theirs.predict(distances))
 
     @pytest.mark.parametrize("name", ["KMedoids", "CLARA"])
     def test_their_estimators_plug_in(self, points, name):

@@ -181,3 +181,14 @@ def test_superchains_that_do_not_divide():
     draws = quiet(pg.RiemannianUniform(diagonal(12, 2)), 10, BatchHMC, 12, warmup_steps=5, seed=0)
     with pytest.raises(ValueError, match="5 superchains do not divide 12 chains"):
         pg.diagnose(draws, superchains=5)
+
+
+def test_a_hard_density_is_said_with_its_numbers(monkeypatch):
+    from pyrogeo.errors import SamplingWarning
+
+    monkeypatch.setattr("pyrogeo.distributions.smc._MANY_STAGES", 1)
+    density = pg.RiemannianUniform(diagonal(100, 16, spread=0.3, bandwidth=2.0))
+    with pytest.warns(SamplingWarning, match=r"took \d+ stages and accepted \d+% of its last"):
+        density.sample((10,))
+    with pytest.warns(SamplingWarning, match=r"took \d+ stages"):
+        pg.sample_smc(density, 10, 2, seed=0, progress=False)

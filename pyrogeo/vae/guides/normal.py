@@ -1,7 +1,4 @@
-"""Guides: an `nn.Module` whose `forward(x)` returns the Pyro distribution q(z|x).
-
-Batch shape `(*lead,)` for data of shape `(*lead, *event)`, event shape `(d,)`.
-"""
+"""Guides whose distribution the network states outright: a point, a diagonal or a full normal."""
 
 from collections.abc import Callable
 from math import isqrt
@@ -10,7 +7,31 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DiagonalNormal", "FullNormal"]
+__all__ = ["Deterministic", "DiagonalNormal", "FullNormal", "lower_triangular"]
+
+
+class Deterministic(nn.Module):
+    """q(z|x) = δ(z − f(x)), a point mass: the guide of an autoencoder.
+
+    It has no entropy, and counts as density one at its point: under `Trace_ELBO` the bound is
+    log p(x|f(x)) + β log p(f(x)), that of a maximum a posteriori estimate and no bound of log p(x).
+
+    Args:
+        network: from data to the `d` numbers of f(x).
+
+    Source: Ghosh et al., *From variational to deterministic autoencoders*, 2020.
+
+    >>> from pyrogeo.vae import networks
+    >>> Deterministic(networks.mlp((1, 8, 8), 16, 3))(torch.zeros(5, 1, 8, 8)).mean.shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        return dist.Delta(self.network(x), event_dim=1)
 
 
 class DiagonalNormal(nn.Module):
@@ -68,12 +89,24 @@ class FullNormal(nn.Module):
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         parameters = self.network(x)
         d = _dimension(parameters.shape[-1])
-        loc, log_variance, below = parameters.split([d, d, d * (d - 1) // 2], -1)
-        row, column = torch.tril_indices(d, d, -1, device=loc.device)
-        strict = loc.new_zeros(*loc.shape, d)
-        strict[..., row, column] = below
-        scale_tril = strict + torch.diag_embed((0.5 * log_variance).exp())
-        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
+        loc, factor = parameters.split([d, d * (d + 1) // 2], -1)
+        return dist.MultivariateNormal(loc, scale_tril=lower_triangular(factor, d))
+
+
+def lower_triangular(parameters: Tensor, d: int) -> Tensor:
+    """L from twice the logarithms of its diagonal, then the entries below it, row by row.
+
+    Args:
+        parameters: of shape `(*, d (d + 1) / 2)`.
+
+    Returns:
+        lower triangular matrices with a positive diagonal, of shape `(*, d, d)`.
+    """
+    log_variance, below = parameters.split([d, d * (d - 1) // 2], -1)
+    row, column = torch.tril_indices(d, d, -1, device=parameters.device)
+    strict = parameters.new_zeros(*log_variance.shape, d)
+    strict[..., row, column] = below
+    return strict + torch.diag_embed((0.5 * log_variance).exp())
 
 
 def _dimension(n: int) -> int:

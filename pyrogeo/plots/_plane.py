@@ -1,0 +1,61 @@
+"""What pictures of the latent space share: points, the plane they are drawn in, colours, the legend."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from pyrogeo.geometry import Metric
+
+__all__ = ["PALETTE", "as_metric", "as_points", "frame", "legend_below", "plane"]
+
+# Okabe and Ito's colours, told apart with any kind of colour vision.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def as_points(z: Any) -> np.ndarray:
+    z = z.detach().cpu().numpy() if torch.is_tensor(z) else np.asarray(z)
+    if z.ndim != 2 or len(z) == 0:
+        raise ValueError(f"expected latent points of shape (n, d), got {z.shape}")
+    return z
+
+
+def plane(points: np.ndarray) -> tuple[Any, tuple[str, str]]:
+    """A projection to two coordinates, and what they are."""
+    d = points.shape[1]
+    if d == 2:
+        return (lambda z: z), ("z[0]", "z[1]")
+    if d == 1:
+        return (lambda z: np.column_stack([z, np.zeros(len(z))])), ("z[0]", "")
+    centre = points.mean(0)
+    _, singular, axes = np.linalg.svd(points - centre, full_matrices=len(points) < 2)
+    singular = np.append(singular, np.zeros(2))
+    share = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
+    names = [f"principal coordinate {i + 1} of {d} dimensions ({share[i]:.0%})" for i in range(2)]
+    return (lambda z: (z - centre) @ axes[:2].T), (names[0], names[1])
+
+
+def frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of a square around what was learned; draws from the vacuum may lie far outside."""
+    low, high = points.min(0), points.max(0)
+    half = 0.58 * max((high - low).max(), 1e-6)
+    middle = 0.5 * (low + high)
+    return middle - half, middle + half
+
+
+def as_metric(metric: Metric, z: np.ndarray) -> Tensor:
+    """Points in the dtype and on the device of the metric's tensors, if it has any."""
+    points = torch.from_numpy(z)
+    return points.to(
+        next((t for t in metric.state_dict().values() if t.is_floating_point()), points)
+    )
+
+
+def legend_below(ax: Axes) -> None:
+    """A legend under the axes, if there is something to say."""
+    if words := ax.get_legend_handles_labels()[1]:
+        columns = 2 if len(words) < 5 else 3
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1)}
+        ax.legend(**place, ncols=columns, fontsize=8, frameon=False)

@@ -1,0 +1,158 @@
+"""What makes a function a recipe: its words are kept, and it is listed."""
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import torch
+from pyro.infer import ELBO
+
+from pyrogeo.vae import VAE
+from pyrogeo.vae.standard import standard_vae
+
+__all__ = [
+    "CATALOGUE",
+    "Entry",
+    "Parts",
+    "Recipe",
+    "build",
+    "chosen",
+    "from_words",
+    "load",
+    "recipe",
+]
+
+Recipe = Callable[..., tuple[VAE, ELBO]]
+
+
+class Parts(TypedDict, total=False):
+    """What every recipe passes to `standard_parts`."""
+
+    network: str
+    hidden: Sequence[int]
+    likelihood: str
+
+
+class Entry(NamedTuple):
+    """A recipe with the first line of its docstring and its reference."""
+
+    make: Recipe
+    summary: str
+    source: str
+
+
+#: all recipes by name, in the order of the paper's tables
+CATALOGUE: dict[str, Entry] = {}
+
+
+def recipe(function: Recipe) -> Recipe:
+    """Keeps the words of a call in `vae.statement`, and lists the function."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def made(event_shape: Sequence[int], latent_dim: int, **options: Any) -> tuple[VAE, ELBO]:
+        vae, objective = function(event_shape, latent_dim, **options)
+        vae.statement = {"recipe": name, **_words(function, event_shape, latent_dim, options)}
+        return vae, objective
+
+    CATALOGUE[name] = Entry(made, *_read(function.__doc__ or ""))
+    return made
+
+
+def _words(
+    function: Recipe, event_shape: Sequence[int], latent_dim: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything said or left at its default, without the data."""
+    bound = inspect.signature(function).bind(event_shape, latent_dim, **options)
+    bound.apply_defaults()
+    parts = inspect.signature(standard_vae).parameters
+    words = {name: parts[name].default for name in Parts.__annotations__}
+    words |= {k: v for k, v in bound.arguments.items() if k not in ("parts", "data")}
+    words |= bound.arguments["parts"]
+    return {k: list(v) if isinstance(v, (tuple, torch.Size)) else v for k, v in words.items()}
+
+
+def _read(docstring: str) -> tuple[str, str]:
+    """The first line, and the reference without its line breaks."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    sources = [p.removeprefix("Source: ") for p in paragraphs if p.startswith("Source: ")]
+    return paragraphs[0].split("\n")[0], " ".join(sources[0].split()) if sources else ""
+
+
+def chosen(name: str) -> Recipe:
+    """The recipe of a name.
+
+    Raises:
+        ValueError: for another name.
+
+    >>> chosen("iwae").__name__
+    'iwae'
+    """
+    if name not in CATALOGUE:
+        raise ValueError(f"recipe: expected one of {', '.join(CATALOGUE)}, got {name!r}")
+    return CATALOGUE[name].make
+
+
+def build(recipe: str | None = None, **words: Any) -> VAE:
+    """The VAE of a `vae.statement`, with new weights; one without a recipe is a `standard_vae`.
+
+    >>> vae, _ = chosen("iwae")((5,), 2)
+    >>> build(**vae.statement).statement == vae.statement
+    True
+    """
+    if recipe is None:
+        return standard_vae(**words)
+    if "pseudo_inputs" in words:  # whose values are among the weights
+        words["data"] = torch.zeros(words["pseudo_inputs"], *words["event_shape"])
+    return chosen(recipe)(**words)[0]
+
+
+def from_words(
+    name: str, event_shape: Sequence[int], latent_dim: int, words: Sequence[str], data: Any, **parts
+) -> tuple[VAE, ELBO]:
+    """A recipe from the command line's words.
+
+    Args:
+        name: of the recipe.
+        event_shape, latent_dim, parts: as every recipe takes them.
+        words: its own options, such as `"num_particles=5"`; values are JSON's or a plain word.
+        data: training data, for a recipe that starts from some.
+
+    Raises:
+        ValueError: for an unknown name, and an option that the recipe has not or cannot take.
+    """
+    make = chosen(name)
+    own = set(inspect.signature(make).parameters) - {"event_shape", "latent_dim", "parts"}
+    options = dict(_option(word) for word in words)
+    unknown = sorted(options.keys() - (own - {"data"}))
+    if unknown:
+        known = ", ".join(sorted(own - {"data"})) or "none"
+        raise ValueError(f"the recipe {name} has no option {', '.join(unknown)}; it has: {known}")
+    if "data" in own:
+        options["data"] = data
+    try:
+        return make(event_shape, latent_dim, **options, **parts)
+    except TypeError as error:
+        raise ValueError(f"the recipe {name} cannot take {' '.join(words)}: {error}") from error
+
+
+def _option(word: str) -> tuple[str, Any]:
+    name, equals, value = word.partition("=")
+    if not (name and equals):
+        raise ValueError(f"expected an option such as num_particles=5, got {word!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def load(folder: str | os.PathLike) -> VAE:
+    """The VAE that `VAE.save` wrote, made by a recipe or by `standard_vae`.
+
+    Raises:
+        ValueError: as `VAE.load`.
+    """
+    return VAE.load(folder, build=build)
