@@ -235,12 +235,15 @@ def print_peer(rows: dict[str, dict]) -> None:
             print(f"{name}: {row['note']}")
 
 
-def families(names: list[str], data: pg.datasets.Dataset, epochs: int, quick: bool) -> dict:
+def families(
+    names: list[str], data: pg.datasets.Dataset, epochs: int, quick: bool, path: Path | None
+) -> dict:
     judge, rows = Judge(data), {}
     for name in names:
         vae, row = trained(name, data, epochs)
         rows[name] = row | {"samplers": quality(vae, data, judge, quick)}
         print(f"{name}: trained in {row['seconds']:.1f} s", file=sys.stderr, flush=True)
+        write(path, {"recipes": rows})  # a long run that is broken off keeps what it found
     floor = judge.frechet(data.train)
     print_training(rows)
     print_quality(rows, floor)
@@ -255,6 +258,11 @@ def averaged(results: list[dict]) -> dict:
         row[side] = {k: float(np.mean(v)) for k, v in columns.items()}
         row[side]["seconds"] = min(columns["seconds"])
     return row
+
+
+def write(path: Path | None, found: dict) -> None:
+    if path:
+        path.write_text(json.dumps(found, indent=2))
 
 
 def peer(names: list[str], data: pg.datasets.Dataset, epochs: int, seeds: int) -> dict:
@@ -292,11 +300,10 @@ def main() -> None:
     if unknown:
         parser.error(f"--only: expected names of recipes or of Pythae's systems, got {unknown}")
     if names and args.part != "peer":
-        found |= families(names, data, epochs, args.quick)
+        found |= families(names, data, epochs, args.quick, args.json)
     if args.part != "recipes":
         found["peer"] = peer(args.only, data, min(epochs, 50), 1 if args.quick else 3)
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2))
+    write(args.json, found)
 
 
 if __name__ == "__main__":

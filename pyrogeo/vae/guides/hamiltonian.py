@@ -194,8 +194,8 @@ def value_and_grad(joint: Joint, z: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x, z) and its gradient, of shapes `(*,)` and `(*, d)`; differentiable where gradients are on."""
     keep = torch.is_grad_enabled()
     with torch.enable_grad():
-        if not z.requires_grad:
-            z = z.detach().requires_grad_()
+        # A view of its own: what else the function holds may depend on z, a momentum say, and stays fixed.
+        z = z.view_as(z) if z.requires_grad else z.detach().requires_grad_()
         value = joint(z)
         (gradient,) = torch.autograd.grad(value.sum(), z, create_graph=keep)
     return (value, gradient) if keep else (value.detach(), gradient)
