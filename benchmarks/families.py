@@ -8,7 +8,7 @@ between draws and test images in a small classifier's features, and in brackets 
 distance of a draw to its nearest training image, over that of a test image; 1 is like unseen data, towards 0
 training images are copied. The row of training images is the floor of the first and has 0 for the second.
 Samplers are fitted to embeddings of the training data. A deterministic guide's covariance is local.
-Third, where Pythae is installed: the same systems in both for 50 epochs, means over three seeds, the least
+Third, where Pythae is installed: the same systems in both for --peer-epochs, means over three seeds, the least
 processor time on one thread; goals: loss at most 2% above Pythae's, and no more time than it takes.
 """
 
@@ -272,10 +272,12 @@ def peer(names: list[str], data: pg.datasets.Dataset, epochs: int, seeds: int) -
     names = [name for name in PAIRS if not names or name in names]
     if not names:
         return {}
-    rows = {
-        name: averaged([compare(name, data, epochs, seed) for seed in range(seeds)])
-        for name in names
-    }
+    rows = {}
+    for name in names:
+        rows[name] = averaged([compare(name, data, epochs, seed) for seed in range(seeds)])
+        ours, theirs = (rows[name][side] for side in ("ours", "pythae"))
+        ratios = ours["loss"] / theirs["loss"], ours["seconds"] / theirs["seconds"]
+        print(f"{name}: loss {ratios[0]:.3f}, time {ratios[1]:.2f}", file=sys.stderr, flush=True)
     print_peer(rows)
     return rows
 
@@ -283,6 +285,7 @@ def peer(names: list[str], data: pg.datasets.Dataset, epochs: int, seeds: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--peer-epochs", type=int, default=50, help="at most, beside Pythae")
     parser.add_argument("--quick", action="store_true", help="a few epochs, to see that it runs")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", help="recipes, or Pythae's"
@@ -302,7 +305,7 @@ def main() -> None:
     if names and args.part != "peer":
         found |= families(names, data, epochs, args.quick, args.json)
     if args.part != "recipes":
-        found["peer"] = peer(args.only, data, min(epochs, 50), 1 if args.quick else 3)
+        found["peer"] = peer(args.only, data, min(epochs, args.peer_epochs), 1 if args.quick else 3)
     write(args.json, found)
 
 

@@ -83,6 +83,7 @@ def test_the_potential_survives_a_pickle(metric, seed):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.filterwarnings("ignore:centroids overlap so strongly")
 @FORTY
 @given(metrics(), st.integers(0, 2**31))
 def test_draws_are_finite_and_of_the_shape_asked_for(metric, seed):

@@ -37,12 +37,14 @@ class Broad(nn.Module):
 
 
 def hamiltonian(network, num_steps=3, **options):
-    return guides.Hamiltonian(network, num_steps, **({"step_size": 0.1} | options))
+    return guides.Hamiltonian(
+        network, num_steps, **({"step_size": 0.1, "tempering": 1.0} | options)
+    )
 
 
 def riemannian(network, num_steps=3, **options):
     metric = learned(20, 2, temperature=1.0, regularization=0.5)
-    options = {"step_size": 0.1, "num_iterations": 12} | options
+    options = {"step_size": 0.1, "tempering": 1.0, "num_iterations": 12} | options
     return guides.Riemannian(network, metric, None, num_steps, **options)
 
 
@@ -167,8 +169,8 @@ def test_without_steps_it_is_the_plain_vae(make):
 @both
 def test_more_steps_tighten_the_bound_below_the_evidence(make):
     bounds = []
-    for num_steps in (0, 1, 3, 6):
-        vae, evidence = linear_gaussian(make(Broad(), num_steps, step_size=0.2))
+    for num_steps in (0, 3, 6):
+        vae, evidence = linear_gaussian(make(Broad(), num_steps, tempering=0.7))
         x = evidence.sample((30,))
         elbo = Trace_ELBO(num_particles=200, vectorize_particles=True)
         bounds.append(-elbo.loss(vae.model, vae.guide, x) / 30)
@@ -183,7 +185,7 @@ def test_more_steps_tighten_the_bound_below_the_evidence(make):
 def test_the_weights_average_to_the_evidence(make, tempering):
     vae, evidence = linear_gaussian(make(Broad(), 3, tempering=tempering))
     x = evidence.sample((5,))
-    found = vae.log_likelihood(x, 5_000, seed=0)
+    found = vae.log_likelihood(x, 4_000, seed=0)
     # The largest of these errors was 0.06; a bound that forgot its Jacobian would be off by 0.69.
     torch.testing.assert_close(found, evidence.log_prob(x), rtol=0, atol=0.1)
 
@@ -192,11 +194,11 @@ def test_the_weights_average_to_the_evidence(make, tempering):
 def test_moments_are_those_of_draws(make):
     vae, evidence = linear_gaussian(make(Broad(), 3))
     x = evidence.sample((3,))
-    found = vae.posterior.posterior_moments(x, 5_000, joint=vae._joint(x))
-    z = Predictive(vae.guide, num_samples=5_000, parallel=True)(x)["z"]
-    torch.testing.assert_close(found.mean, z.mean(0), rtol=0, atol=0.1)
+    found = vae.posterior.posterior_moments(x, 2_000, joint=vae._joint(x))
+    z = Predictive(vae.guide, num_samples=2_000, parallel=True)(x)["z"]
+    torch.testing.assert_close(found.mean, z.mean(0), rtol=0, atol=0.15)
     expected = torch.stack([torch.cov(z[:, i].T) for i in range(3)])
-    torch.testing.assert_close(found.covariance_matrix, expected, rtol=0, atol=0.1)
+    torch.testing.assert_close(found.covariance_matrix, expected, rtol=0, atol=0.15)
 
 
 PROGRAMS = {
@@ -300,6 +302,13 @@ def test_the_mean_field_bound_is_refused():
     vae = small(hamiltonian(pg.networks.mlp(5, 4)))
     with pytest.raises(ValueError, match="leaves out auxiliary sites"):
         TraceMeanField_ELBO().loss(vae.model, vae.guide, torch.randn(3, 5))
+
+
+@both
+def test_steps_that_are_too_large_are_named(make):
+    vae = small(make(pg.networks.mlp(5, 4), 20, step_size=1e3)).double()
+    with pytest.raises(ArithmeticError, match="smaller step_size|not positive definite"):
+        Trace_ELBO().loss(vae.model, vae.guide, 1e3 * torch.randn(5, 5).double())
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import register_kl
 
+from pyrogeo.errors import NonFiniteDensityError
 from pyrogeo.moves import State, leapfrog
 from pyrogeo.vae._moments import matched_normal
 from pyrogeo.vae.guides.normal import DiagonalNormal
@@ -99,6 +100,9 @@ class LeapfrogGuide(nn.Module, ABC):
 
         Returns:
             z_K, of shape `(*, B, d)`.
+
+        Raises:
+            NonFiniteDensityError: when the steps are so large that they lead to no finite point.
         """
         q = self.initial(x)
         dynamics = self.dynamics(x, q)
@@ -108,8 +112,10 @@ class LeapfrogGuide(nn.Module, ABC):
         momentum = dynamics.momentum(z, self.tempering)
         rho = pyro.sample(f"{name}_momentum", momentum, infer=_AUXILIARY)
         z, rho = self.travel(dynamics, z, rho, joint)
+        _check_finite(rho)
         log_jacobian = 0.5 * z.shape[-1] * math.log(self.tempering)
         log_density = -dynamics.momentum(z, 1.0).log_prob(rho) - log_jacobian
+        _check_finite(log_density)  # of a finite momentum, the square may overflow
         return pyro.sample(name, _Carried(z, log_density, event_dim=1))
 
     def travel(
@@ -161,7 +167,8 @@ class Hamiltonian(LeapfrogGuide):
         network: from data to `2 d` numbers, the location and log-variance of q(z₀|x).
         num_steps: K ≥ 0.
         step_size: at the start, in units of latent space, or throughout.
-        tempering: β₀ in (0, 1]; 1 is none.
+        tempering: β₀ in (0, 1]. 1 is none: exact dynamics would then conserve log p(x, z) + log N(ρ), and
+            the bound would be that of q(z₀|x).
         learn_step_size: whether the step size is a parameter.
 
     Raises:
@@ -181,7 +188,7 @@ class Hamiltonian(LeapfrogGuide):
         network: nn.Module,
         num_steps: int = 3,
         step_size: float = 0.01,
-        tempering: float = 1.0,
+        tempering: float = 0.3,
         learn_step_size: bool = True,
     ):
         super().__init__(network, num_steps, step_size, tempering, learn_step_size)
@@ -193,12 +200,20 @@ class Hamiltonian(LeapfrogGuide):
 def value_and_grad(joint: Joint, z: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x, z) and its gradient, of shapes `(*,)` and `(*, d)`; differentiable where gradients are on."""
     keep = torch.is_grad_enabled()
+    _check_finite(z)
     with torch.enable_grad():
         # A view of its own: what else the function holds may depend on z, a momentum say, and stays fixed.
         z = z.view_as(z) if z.requires_grad else z.detach().requires_grad_()
         value = joint(z)
         (gradient,) = torch.autograd.grad(value.sum(), z, create_graph=keep)
     return (value, gradient) if keep else (value.detach(), gradient)
+
+
+def _check_finite(numbers: Tensor) -> None:
+    if not torch.isfinite(numbers).all():
+        raise NonFiniteDensityError(
+            "leapfrog steps led to NaN or infinite numbers; a smaller step_size helps"
+        )
 
 
 class _Carried(dist.Delta):

@@ -38,7 +38,8 @@ class Riemannian(LeapfrogGuide):
 
     Raises:
         ValueError: for settings out of range, or a metric that cannot be learned.
-        NotPositiveDefiniteError: when a point reaches where G has no Cholesky factor.
+        NotPositiveDefiniteError, NonFiniteDensityError: in use, when a point reaches where G has no Cholesky
+            factor, or the steps are so large that they lead to no finite point.
 
     Source: Chadebec, Thibeau-Sutre, Burgos, Allassonnière, *Data augmentation in high dimensional low
     sample size setting using a geometry-based variational autoencoder*, 2022.
@@ -58,7 +59,7 @@ class Riemannian(LeapfrogGuide):
         metric_network: nn.Module | None = None,
         num_steps: int = 3,
         step_size: float = 0.01,
-        tempering: float = 1.0,
+        tempering: float = 0.3,
         learn_step_size: bool = True,
         num_iterations: int = 3,
     ):
