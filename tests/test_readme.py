@@ -28,6 +28,7 @@ def test_the_program(monkeypatch, capsys):
     exec(BLOCKS[4], names)
     assert names["path"].frames.shape == (4, 12, 1, 8, 8)
     assert names["D"].shape == (20, 20)
+    exec(BLOCKS[5], names)
 
 
 def test_an_encoder_of_one_s_own():
@@ -51,7 +52,7 @@ def test_a_metric_of_one_s_own(monkeypatch):
 def test_the_other_estimator(monkeypatch, embedded):
     pytest.importorskip("sklearn_extra", reason="scikit-learn-extra is not installed")
     names = {"pg": pg, "posterior": embedded[16]}
-    exec(BLOCKS[5], names)
+    exec(BLOCKS[6], names)
     assert names["metric"].n_centroids == 100
 
 
