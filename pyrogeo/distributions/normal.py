@@ -13,7 +13,7 @@ from torch.distributions import constraints
 from pyrogeo.distributions.mixture import GeometricMixture, StartingLaw
 from pyrogeo.errors import GeodesicWarning, NonFiniteDensityError, SamplingWarning
 from pyrogeo.geometry import CentroidMetric, Curve, Metric, geodesic
-from pyrogeo.geometry.geodesics import check_metric
+from pyrogeo.geometry.geodesics import check_inside
 
 __all__ = ["RiemannianNormal"]
 
@@ -289,6 +289,4 @@ def _check(metric: Metric, loc: Tensor, sigma: float, num_proposals: int) -> Non
     for tensor in metric.state_dict().values():
         if tensor.is_floating_point() and tensor.dtype != loc.dtype:
             raise ValueError(f"loc is {loc.dtype}, the metric {tensor.dtype}; expected one dtype")
-    if not metric.contains(loc):
-        raise ValueError(f"loc: {loc.tolist()} lies outside the metric's domain")
-    check_metric(metric, loc)
+    check_inside(metric, loc, "loc: ")

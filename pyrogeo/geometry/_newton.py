@@ -86,8 +86,7 @@ def segment_energies(metric: Metric, nodes: Tensor, shares: Tensor) -> Tensor:
 
 def _newton_step(metric: Metric, z: Tensor, shares: Tensor, damping: Tensor):
     """The step of the inner nodes, the decrement −gᵀstep, and whether H + μP was positive definite."""
-    gradient, hmm, hmd, g2 = _derivatives(metric, z, shares)
-    g_m, g_d = gradient
+    g_m, g_d, hmm, hmd, g2 = _derivatives(metric, z, shares)
     mixed = 0.5 * (hmd + hmd.mT)
     stiff = (1 + damping)[:, None, None, None] * g2
     diagonal = (0.25 * hmm + mixed + stiff)[:, :-1] + (0.25 * hmm - mixed + stiff)[:, 1:]
@@ -97,13 +96,12 @@ def _newton_step(metric: Metric, z: Tensor, shares: Tensor, damping: Tensor):
     return step, -(slope * step).sum((-2, -1)), definite & torch.isfinite(step).all(-1).all(-1)
 
 
-def _derivatives(metric: Metric, z: Tensor, shares: Tensor):
+def _derivatives(metric: Metric, z: Tensor, shares: Tensor) -> tuple[Tensor, ...]:
     """Of each segment's energy in its midpoint m and difference Δ: gradients `(B, n, d)`, and the
     Hessian's blocks in m and m, m and Δ, Δ and Δ, of shape `(B, n, d, d)`."""
     middle, delta = 0.5 * (z[:, 1:] + z[:, :-1]), z.diff(dim=1)
-    g_m, g_d, hmm, hmd, hdd = metric.square_derivatives(middle, delta)
-    h = shares[..., None]
-    return (g_m / h, g_d / h), hmm / h[..., None], hmd / h[..., None], hdd / h[..., None]
+    found = metric.square_derivatives(middle, delta)
+    return tuple(x / shares.reshape(*shares.shape, *[1] * (x.dim() - 2)) for x in found)
 
 
 def _solve_tridiagonal(diagonal: Tensor, off: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from pyrogeo.geometry.curves import Curve
 from pyrogeo.geometry.graphs import shortest_paths
 from pyrogeo.geometry.metric import Metric
 
-__all__ = ["Geodesic", "check_metric", "geodesic"]
+__all__ = ["Geodesic", "check_inside", "check_metric", "geodesic"]
 
 _COARSE_TOLERANCE = 1e-3
 _COARSE_ITERATIONS = 30
@@ -148,6 +148,18 @@ def geodesic(
     return result
 
 
+def check_inside(metric: Metric, z: Tensor, name: str = "") -> None:
+    """Points `(*, d)` of the metric's domain, where `check_metric` finds nothing wrong, or an error.
+
+    Raises:
+        ValueError, NotPositiveDefiniteError
+    """
+    outside = ~metric.contains(z)
+    if outside.any():
+        raise ValueError(f"{name}{z[outside][0].tolist()} lies outside the metric's domain")
+    check_metric(metric, z)
+
+
 def check_metric(metric: Metric, z: Tensor) -> None:
     """Finite symmetric positive definite matrices of the right shape at points `(*, d)`, or an error
     that names the first point without one.
@@ -194,12 +206,8 @@ def _checked_points(metric: Metric, start: Tensor, end: Tensor) -> tuple[Tensor,
     d = getattr(metric, "dimension", start.shape[-1])
     if d != start.shape[-1]:
         raise ValueError(f"the metric has dimension {d}, the points {start.shape[-1]}")
-    for name, z in (("start", start), ("end", end)):
-        outside = ~metric.contains(z)
-        if outside.any():
-            where = z[outside][0].tolist()
-            raise ValueError(f"{name}: {where} lies outside the metric's domain")
-        check_metric(metric, z)
+    check_inside(metric, start, "start: ")
+    check_inside(metric, end, "end: ")
     return start, end
 
 
@@ -260,7 +268,8 @@ def _finest(
     """The same from initial nodes, without changing their number."""
     iterations = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
     for _ in range(1 if spacing == "metric" else _MESHES):
-        nodes = _refined(metric, nodes, nodes.shape[1] - 1, spacing)
+        if spacing == "euclidean":  # nodes have moved along their curves
+            nodes = _refined(metric, nodes, nodes.shape[1] - 1, spacing)
         shares = _shares(metric, nodes, spacing)
         solution = _newton.minimize(metric, nodes, shares, tolerance, max_iterations)
         nodes, iterations = solution.nodes, iterations + solution.iterations
