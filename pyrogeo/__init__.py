@@ -2,6 +2,9 @@
 
 A VAE is a Pyro program. Its posteriors define a Riemannian metric on the latent space, the metric a
 uniform density, and the density gives samples, whose chains ArviZ judges.
+
+Where no other is named, "the paper" is Chadebec, Allassonnière, *A geometric perspective on
+variational autoencoders*, NeurIPS 2022, and "slides" are the authors' talk on it.
 """
 
 from pyrogeo import datasets, errors, plots, recipes

@@ -56,7 +56,7 @@ def run(
 
     Args:
         out: a folder that is empty, new, or that an earlier demo wrote, which is then replaced.
-        latent_dim: d.
+        latent_dim: d, the number of latent dimensions.
         seed: of everything random.
         method: a name in `pyrogeo.methods.METHODS`. Exact draws are made beside it.
         epochs, num_samples, warmup_steps, num_chains: the size of the work.
@@ -68,6 +68,7 @@ def run(
     Raises:
         ValueError: before training, for a folder that cannot be written or holds other things, and
             for a method that is none.
+        KeyboardInterrupt: after Ctrl-C in training; `Run.fit` on the folder continues it.
     """
     if method not in METHODS:
         raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}")

@@ -18,6 +18,10 @@ __all__ = [
 class NonFiniteLossError(ArithmeticError):
     """The training loss became NaN or infinite.
 
+    Args:
+        loss: what it was, for the message.
+        epoch, batch: kept as the attributes below.
+
     Attributes:
         epoch: epoch of the failure, counted from 1.
         batch: batch within that epoch, counted from 1; 0 for the validation data.
@@ -41,7 +45,7 @@ def _non_finite_loss_error(message: str, epoch: int, batch: int) -> NonFiniteLos
 
 
 class NonFiniteDensityError(ArithmeticError):
-    """A log-density became NaN or infinite where it cannot be passed over."""
+    """A log-density became NaN or infinite where it cannot be passed over, as in exact draws."""
 
 
 class NotPositiveDefiniteError(ArithmeticError):
@@ -49,7 +53,15 @@ class NotPositiveDefiniteError(ArithmeticError):
 
 
 class PyrogeoWarning(UserWarning):
-    """Base of all warnings of pyrogeo."""
+    """Base of all warnings of pyrogeo, for a filter that takes them together.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", PyrogeoWarning)
+    ...     warnings.warn("2 of 3 geodesics did not converge", GeodesicWarning)
+    Traceback (most recent call last):
+    pyrogeo.errors.GeodesicWarning: 2 of 3 geodesics did not converge
+    """
 
 
 class VacuumWarning(PyrogeoWarning):

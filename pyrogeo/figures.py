@@ -18,7 +18,14 @@ __all__ = ["draw", "save"]
 
 
 def save(figure: Any, path: Path) -> None:
-    """Writes and closes a figure."""
+    """Writes a figure to a path, whose ending says the format, and closes it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(plt.figure(figsize=(1, 1)), Path(folder) / "empty.png")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['empty.png']
+    """
     with matplotlib.rc_context({"savefig.dpi": 150}):
         figure.savefig(path, bbox_inches="tight")
     plt.close(figure)

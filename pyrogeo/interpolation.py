@@ -59,6 +59,12 @@ def interpolate(
 
     Warns:
         GeodesicWarning: as `geodesic` does.
+
+    >>> from pyrogeo.vae.standard import standard_vae
+    >>> vae = standard_vae((1, 8, 8), 2, hidden=(16,))
+    >>> found = interpolate(vae, torch.zeros(3, 1, 8, 8), torch.ones(1, 1, 8, 8), num=5)
+    >>> found.latent.shape, found.frames.shape
+    (torch.Size([3, 5, 2]), torch.Size([3, 5, 1, 8, 8]))
     """
     if not isinstance(metric, Metric) and metric != "affine":
         raise ValueError(f"metric: expected a Metric or 'affine', got {metric!r}")

@@ -48,6 +48,13 @@ def chosen(
 
     Raises:
         ValueError: for another name.
+
+    >>> import torch
+    >>> z = torch.randn(20, 2)
+    >>> metric = CentroidMetric.from_posterior(torch.distributions.Normal(z, torch.ones_like(z)), None)
+    >>> draw = chosen("mixture", z)
+    >>> dict(draw(metric, 10).posterior.sizes)
+    {'chain': 4, 'draw': 10, 'z_dim': 2}
     """
     every = {"seed": seed, "progress": progress}
     if method == "exact":

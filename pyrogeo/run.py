@@ -57,6 +57,12 @@ class Run:
 
     Raises:
         ValueError: for a folder that holds none, or one of a newer format.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run.create(folder, purpose="an example")
+    ...     run.has("draws"), Run(folder).words["statement"]
+    (False, {'purpose': 'an example'})
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -170,7 +176,11 @@ class Run:
         return read_tensors(self._path("posterior"), "posteriors of a run")[0]
 
     def posterior(self) -> Distribution:
-        """q(z|x) of the training data."""
+        """q(z|x) of the N training data, batch shape `(N,)` and event shape `(d,)`.
+
+        Raises:
+            ValueError: before `fit`, and for a guide without covariances.
+        """
         tensors = self._posterior_tensors()
         if "variance" in tensors:
             return Independent(Normal(tensors["loc"], tensors["variance"].sqrt()), 1)
@@ -179,7 +189,11 @@ class Run:
         raise ValueError(f"the guide of {self.folder} has no covariances to make a metric of")
 
     def embeddings(self) -> tuple[Tensor, Tensor | None]:
-        """Latent locations of the training data, and their labels if they have any."""
+        """Latent locations of the training data, and their labels if they have any.
+
+        Returns:
+            shapes `(N, d)` and `(N,)`.
+        """
         tensors = self._posterior_tensors()
         return tensors["loc"], tensors.get("labels")
 
@@ -188,7 +202,11 @@ class Run:
         return self._posterior_tensors()["examples"]
 
     def training(self) -> tuple[Tensor, int]:
-        """The training data, evenly thinned if they are large, and how many there were."""
+        """The training data, evenly thinned if they are large, and how many there were.
+
+        Raises:
+            ValueError: for a run that keeps none.
+        """
         if not self.has("training"):
             raise ValueError(f"{self.folder} keeps no training data")
         kept = read_tensors(self._path("training"), "training data of a run")[0]["data"]
@@ -199,15 +217,23 @@ class Run:
         return CentroidMetric.load(self._path("metric"))
 
     def make_metric(self, n_centroids: int | None = None, **settings: Any) -> CentroidMetric:
-        """`CentroidMetric.from_posterior` of the run's posteriors, by default with 100 centroids, or
-        all where there are fewer."""
+        """The metric of the run's posteriors, by `CentroidMetric.from_posterior`.
+
+        Args:
+            n_centroids: by default 100, or all where there are fewer.
+            settings: as `from_posterior` takes them.
+        """
         posterior = self.posterior()
         if n_centroids is None:
             n_centroids = min(100, posterior.batch_shape[0])
         return CentroidMetric.from_posterior(posterior, n_centroids, **settings)
 
     def draws(self) -> Any:
-        """The chains, as ArviZ data."""
+        """The chains, as ArviZ data.
+
+        Raises:
+            ValueError: for a run without draws.
+        """
         if not self.has("draws"):
             raise ValueError(f"{self.folder} has no draws yet; sample first")
         return read_draws(self._path("draws"))
@@ -267,6 +293,9 @@ class Run:
         Args:
             vae: of one's own parts; by default the folder's.
             replace: a file that is there.
+
+        Raises:
+            ValueError: for a run without draws, or with the file, without `replace`.
         """
         path = self.folder / "decoded.npz"
         if path.exists() and not replace:

@@ -99,13 +99,13 @@ class FlowNetworks(nn.Module):
 
 
 class AutoregressiveFlow(TorchDistribution):
-    """The law of a flow that was fitted by `fit_flow`; its networks are no longer trained.
+    """What `fit_flow` returns: the law of a flow, whose networks are no longer trained.
 
     `log_prob` can be differentiated with respect to the points. In d dimensions a masked flow takes one
     pass for it and d for drawing; an inverse flow one for drawing and d for `log_prob`.
 
     Args:
-        networks: are frozen.
+        networks: of the fitted flow; they are frozen here.
     """
 
     arg_constraints: ClassVar[dict] = {}

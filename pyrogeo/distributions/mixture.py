@@ -25,6 +25,9 @@ class GeometricMixture(TorchDistribution):
     Args:
         metric: a `CentroidMetric`; its λ and τ play no part.
 
+    Raises:
+        ValueError: for another metric.
+
     >>> metric = CentroidMetric.from_posterior(
     ...     torch.distributions.Normal(torch.eye(3).double(), torch.ones(3, 3).double()), None)
     >>> GeometricMixture(metric).log_prob(torch.zeros(3).double())

@@ -57,6 +57,7 @@ class RiemannianNormal(TorchDistribution):
         ValueError: for a σ that is not positive, a μ of another shape or dtype or outside the metric's
             domain, and for options out of range.
         NotPositiveDefiniteError: if G(μ) is not symmetric positive definite.
+        NonFiniteDensityError: when first drawn from or normalised, if no proposal has a finite density.
 
     Warns:
         SamplingWarning: when the effective sample size of the proposals is below 10%.
@@ -96,6 +97,9 @@ class RiemannianNormal(TorchDistribution):
 
         Returns:
             shape `(*,)`; −∞ outside the metric's domain.
+
+        Raises:
+            ValueError: for points of another dimension.
         """
         if z.shape[-1:] != self.event_shape:
             raise ValueError(f"expected points (*, {len(self.loc)}), got {tuple(z.shape)}")
@@ -114,8 +118,10 @@ class RiemannianNormal(TorchDistribution):
 
     @property
     def log_normalizer(self) -> float:
-        """log ∫ exp(−dist(z, μ)² / 2σ) √det G dz by importance sampling, with the proposals' laws as
-        control variates: exact if G is constant."""
+        """log ∫ exp(−dist(z, μ)² / 2σ) √det G dz, estimated by importance sampling.
+
+        The proposals' laws are control variates, which make it exact if G is constant.
+        """
         return self._current_population().log_normalizer
 
     @property
@@ -129,8 +135,10 @@ class RiemannianNormal(TorchDistribution):
         return self._current_population().ess
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
-        """Draws of shape `(*sample_shape, d)`, without replacement from populations that are kept until
-        they are used up."""
+        """Draws of shape `(*sample_shape, d)`.
+
+        They are taken without replacement from populations that are kept until they are used up.
+        """
         shape = self._extended_shape(torch.Size(sample_shape))
         n = shape[:-1].numel()
         self._current_population()

@@ -19,6 +19,8 @@ _ROWS = 2**13  # points times particles in one pass
 class TwoStage(TorchDistribution):
     """z = m + s ∘ z̃ with z̃ drawn from a second VAE, the noise of its likelihood included.
 
+    It is what `fit_two_stage` returns.
+
     `log_prob` is an estimate, log (1/P) Σₚ p(z̃, uₚ)/q(uₚ|z̃) − Σ log s with uₚ = μ(z̃) + σ(z̃) ∘ εₚ. The
     εₚ are drawn once and serve every point, so that the estimate is a smooth function of z, can be
     differentiated, and repeats; and so that its error does not shrink in a mean over points. They come from a

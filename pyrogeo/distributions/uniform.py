@@ -38,12 +38,19 @@ class RiemannianUniform(TorchDistribution):
 
     Raises:
         ValueError: for a metric of infinite volume, or of unknown dimension.
+        NotImplementedError: in `sample`, `log_prob` and whatever needs the volume, for a metric that is
+            no `CentroidMetric`; `pyrogeo.sample` makes chains.
+
+    Warns:
+        VacuumWarning: when the vacuum holds more than 5% of the volume.
 
     >>> from torch.distributions import Normal
     >>> posterior = Normal(torch.eye(2).double(), torch.full((2, 2), 0.1).double())
     >>> density = RiemannianUniform(CentroidMetric.from_posterior(posterior, None))
     >>> density.log_density(torch.eye(2).double())
     tensor([4.6052, 4.6052], dtype=torch.float64)
+    >>> density.sample((5,)).shape
+    torch.Size([5, 2])
     """
 
     arg_constraints: ClassVar[dict] = {}
@@ -106,8 +113,10 @@ class RiemannianUniform(TorchDistribution):
 
     @property
     def may_be_void(self) -> bool:
-        """Whether the vacuum may hold more than 5% of the volume, as far as can be told without estimating
-        it: for d ≥ 2 the volume is at least V + W (Minkowski)."""
+        """Whether the vacuum may hold more than 5% of the volume, told without estimating that.
+
+        For d ≥ 2 the volume is at least V + W, the centroids' share and the vacuum's (Minkowski).
+        """
         metric = self._mixture_metric()
         odds = metric.log_vacuum_volume - metric.log_mixture_volume
         limit = (
@@ -138,7 +147,11 @@ class RiemannianUniform(TorchDistribution):
 
     @property
     def num_starts(self) -> int:
-        """How many different starts `initial` has."""
+        """How many different starts `initial` has.
+
+        Raises:
+            ValueError: for a metric without centroids.
+        """
         if not isinstance(self.metric, CentroidMetric):
             raise ValueError(
                 f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
@@ -146,7 +159,11 @@ class RiemannianUniform(TorchDistribution):
         return len(torch.unique(self.metric.centroids, dim=0))
 
     def initial(self, n: int) -> Tensor:
-        """`n` different centroids, in random order, to start chains from; shape `(n, d)`."""
+        """`n` different centroids, in random order, to start chains from; shape `(n, d)`.
+
+        Raises:
+            ValueError: for more starts than there are, or a metric without centroids.
+        """
         if not isinstance(self.metric, CentroidMetric):
             raise ValueError(
                 f"{type(self.metric).__name__} has no centroids; pass initial_params=..."

@@ -1,4 +1,4 @@
-"""The manifold: metrics on the latent space, and curves on it. No Pyro, no VAE."""
+"""The manifold: metrics on the latent space, and curves on it, without Pyro and without a VAE."""
 
 from pyrogeo.geometry.centroid_metric import CentroidMetric
 from pyrogeo.geometry.centroids import KMedoids

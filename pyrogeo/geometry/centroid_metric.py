@@ -42,6 +42,14 @@ class CentroidMetric(Metric):
         bandwidth: ρ, which a distance measured in posterior standard deviations is compared with.
         regularization: λ.
         decay: τ.
+
+    Raises:
+        ValueError: for centroids of another shape or not finite, and settings out of range.
+
+    >>> from torch.distributions import Normal
+    >>> metric = CentroidMetric.from_posterior(Normal(torch.eye(2), torch.ones(2, 2)), None)
+    >>> metric.n_centroids, metric.bandwidth  # the medoids are √2 apart
+    (2, tensor(1.4142, dtype=torch.float64))
     """
 
     centroids: Tensor
@@ -180,12 +188,12 @@ class CentroidMetric(Metric):
 
     @property
     def n_centroids(self) -> int:
-        """K."""
+        """The number of centroids, K."""
         return self.centroids.shape[0]
 
     @property
     def dimension(self) -> int:
-        """d."""
+        """The number of dimensions, d."""
         return self.centroids.shape[1]
 
     def extra_repr(self) -> str:
@@ -213,8 +221,10 @@ class CentroidMetric(Metric):
         return self._squared_distances(z.reshape(-1, self.dimension)).reshape(*z.shape[:-1], -1)
 
     def weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
-        """Σᵢ wᵢ Σᵢ⁻¹ (z − cᵢ) for weights `(B, K)` and points `(B, d)`, shape `(B, d)`: half the
-        gradient of Σᵢ wᵢ (z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ) with the weights held fixed."""
+        """Σᵢ wᵢ Σᵢ⁻¹ (z − cᵢ) for weights `(B, K)` and points `(B, d)`, shape `(B, d)`.
+
+        Half the gradient of Σᵢ wᵢ (z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ) with the weights held fixed.
+        """
         return self._weighted_displacements(weights, self._checked(z))
 
     @abstractmethod
@@ -241,8 +251,10 @@ class CentroidMetric(Metric):
         return both[:, 0].reshape(z.shape[:-1]), both[:, 1:].reshape(z.shape)
 
     def distance_to_infinity(self, z: Tensor) -> Tensor:
-        """The length of the ray from z away from the origin, an upper bound of the distance: finite for
-        τ > 0, √(λπ/(2τ)) from the origin if there are no centroids."""
+        """The length of the ray from z away from the origin, an upper bound of the distance.
+
+        Finite for τ > 0; √(λπ/(2τ)) from the origin if there are no centroids.
+        """
         z, tau, lam = self._checked(z), self.decay.item(), self.regularization.item()
         if tau == 0 and lam > 0:
             return torch.full_like(z[..., 0], torch.inf)

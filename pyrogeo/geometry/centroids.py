@@ -122,8 +122,10 @@ class KMedoids(ClusterMixin, BaseEstimator):
         return self
 
     def predict(self, X) -> np.ndarray:
-        """The nearest medoid of each row; if precomputed, a row has the distances to all points that
-        were fitted."""
+        """The nearest medoid of each row of X, integers of shape `(n,)`.
+
+        If precomputed, a row has the distances to all points that were fitted.
+        """
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         if self.metric == "precomputed":
             return X[:, self.medoid_indices_].argmin(axis=1)

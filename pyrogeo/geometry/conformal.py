@@ -14,7 +14,7 @@ class Conformal(Metric):
     """G'(z) = e^{2 f(z)} G(z): angles stay, lengths are multiplied by e^f.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         log_factor: f, from points `(*, d)` to `(*,)`, differentiable; a module's parameters and buffers
             go with the metric.
 
@@ -63,7 +63,7 @@ def volume_seeking(metric: Metric, level: float = 0.0, power: float = 1.0) -> Co
     opposite: G is large where the data are, so they go around.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         level: a constant that makes lengths readable, such as the median of ½ log det G over the data;
             it changes no geodesic.
         power: of V. In d dimensions V varies like a d-th power; with power 2/d the factor varies as it

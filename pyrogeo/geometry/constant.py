@@ -59,7 +59,7 @@ class Constant(Metric):
 
     @property
     def dimension(self) -> int:
-        """d."""
+        """The number of dimensions, d."""
         return len(self.matrix)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Curve:
         degree: 3 for a cubic spline (twice differentiable, not-a-knot ends), 1 for a polyline.
 
     Raises:
-        ValueError: for nodes of another shape, fewer than two, or not finite.
+        ValueError: for nodes of another shape, fewer than two, or not finite, and another degree.
 
     >>> from pyrogeo.geometry import Euclidean
     >>> arc = torch.linspace(0, torch.pi, 20)
@@ -57,7 +57,7 @@ class Curve:
 
     @property
     def num_segments(self) -> int:
-        """n."""
+        """The number of segments, n."""
         return self.nodes.shape[-2] - 1
 
     def __call__(self, t: Tensor | float) -> Tensor:
@@ -73,8 +73,12 @@ class Curve:
         return metric.norm(self(t), self.velocity(t))
 
     def length(self, metric: Metric, splits: int = 1) -> Tensor:
-        """L(γ) = ∫ ‖γ'(t)‖ dt, shape `(*,)` (slides, Eq. 1), by three Gauss points in each segment, or in
-        each of its `splits` parts."""
+        """L(γ) = ∫ ‖γ'(t)‖ dt, shape `(*,)` (slides, Eq. 1).
+
+        Args:
+            metric: which measures γ'.
+            splits: parts of each segment, in each of which three Gauss points are taken.
+        """
         return self._segment_integrals(metric.norm, splits).sum(-1)
 
     def energy(self, metric: Metric) -> Tensor:
@@ -87,8 +91,11 @@ class Curve:
         return total / self._integral(lambda z, v: v.norm(dim=-1))
 
     def reparametrized(self, metric: Metric, num_segments: int | None = None) -> "Curve":
-        """The same path at constant speed under a metric, through `num_segments` + 1 nodes at equal arc
-        lengths; by default as many as before.
+        """The same path at constant speed under a metric, through nodes at equal arc lengths.
+
+        Args:
+            metric: which measures arc lengths.
+            num_segments: one less than the nodes; by default as before.
 
         Raises:
             ValueError: for fewer than one segment.

@@ -19,6 +19,15 @@ class DiagonalCentroidMetric(CentroidMetric):
         centroids: cᵢ, shape `(K, d)`.
         variances: σᵢ², shape `(K, d)`, positive.
         bandwidth, regularization, decay: ρ, λ, τ, as in `CentroidMetric.from_posterior`.
+
+    Raises:
+        ValueError: for tensors of other shapes, variances that are not positive, and settings out of
+            range.
+
+    >>> one = DiagonalCentroidMetric(torch.zeros(1, 2), torch.full((1, 2), 0.5), 1.0, 0.0)
+    >>> one(torch.zeros(1, 2))  # at a centroid, ω = 1 and G = Σ⁻¹
+    tensor([[[2., 0.],
+             [0., 2.]]])
     """
 
     variances: Tensor
@@ -85,10 +94,13 @@ class DiagonalCentroidMetric(CentroidMetric):
         return p / self.diagonal(z)
 
     def square_derivatives(self, z: Tensor, v: Tensor):
-        """In closed form: with aᵢ = vᵀ Σᵢ⁻¹ v, yᵢ = Σᵢ⁻¹ (z − cᵢ) and the vacuum W = λ e^{−τ‖z‖²},
+        """First and second derivatives of q(z, v) = ⟨v, v⟩_z in closed form.
+
+        With aᵢ = vᵀ Σᵢ⁻¹ v, yᵢ = Σᵢ⁻¹ (z − cᵢ) and the vacuum W = λ e^{−τ‖z‖²},
         q = Σᵢ ωᵢ aᵢ + W ‖v‖², ∂q/∂z = −2ρ⁻² Σᵢ ωᵢ aᵢ yᵢ − 2τ W ‖v‖² z,
         ∂²q/∂z² = Σᵢ ωᵢ aᵢ (4ρ⁻⁴ yᵢ yᵢᵀ − 2ρ⁻² Σᵢ⁻¹) + W ‖v‖² (4τ² z zᵀ − 2τ I),
-        ∂²q/∂z∂v = −4ρ⁻² Σᵢ ωᵢ yᵢ (Σᵢ⁻¹ v)ᵀ − 4τ W z vᵀ."""
+        ∂²q/∂z∂v = −4ρ⁻² Σᵢ ωᵢ yᵢ (Σᵢ⁻¹ v)ᵀ − 4τ W z vᵀ.
+        """
         shape, d = z.shape, self.dimension
         with torch.no_grad():
             both = torch.cat([self._checked(z).reshape(-1, d), v.reshape(-1, d)], 1)

@@ -33,12 +33,12 @@ _COARSE = 0.05  # relative change of a distance, measured again, that is worth a
 
 @dataclass(frozen=True)
 class DistanceMap:
-    """Distances from a point to the nodes of a grid, each the length of a path.
+    """What `distance_map` found: distances from a point to the nodes of a grid, lengths of paths.
 
     Attributes:
         point: shape `(2,)`.
-        x, y: the grid's axes.
-        distances: shape `(len(y), len(x))`, in the order of pictures: `distances[i, j]` belongs to
+        x, y: the grid's axes, shape `(W,)` and `(H,)`.
+        distances: shape `(H, W)`, in the order of pictures: `distances[i, j]` belongs to
             `(x[j], y[i])`. Infinite outside the metric's domain and where no path leads.
     """
 
@@ -49,8 +49,9 @@ class DistanceMap:
     _before: np.ndarray = field(repr=False)
 
     def path(self, row: int, column: int) -> Curve:
-        """The polyline from the point to `(x[column], y[row])` that the distance was measured along,
-        from which `geodesic(..., initial=)` may start.
+        """The polyline to `(x[column], y[row])` along which the distance was measured.
+
+        `geodesic(..., initial=)` may start from it.
 
         Raises:
             ValueError: where no path leads.
@@ -99,8 +100,9 @@ def distance_map(
 
     >>> from pyrogeo.geometry import Euclidean
     >>> axis = torch.linspace(0, 1, 5)
-    >>> distance_map(Euclidean(), torch.zeros(2), (axis, axis)).distances[-1, -1]
-    tensor(1.4142)
+    >>> found = distance_map(Euclidean(), torch.zeros(2), (axis, axis))
+    >>> found.distances[-1, -1], found.path(-1, -1).length(Euclidean())
+    (tensor(1.4142), tensor(1.4142))
     """
     point, x, y = _checked(metric, point, grid, radius)
     nodes = _nodes(point, x, y)

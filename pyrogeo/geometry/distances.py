@@ -22,9 +22,12 @@ def distance(metric: Metric, start: Tensor, end: Tensor, **options: Any) -> Tens
     """Lengths of geodesics between points that broadcast to `(*, d)`, shape `(*,)`.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         start, end: points.
         options: of `geodesic`. A local minimum may be longer than the distance; never shorter.
+
+    Raises:
+        ValueError, NotPositiveDefiniteError: as `geodesic` does.
 
     >>> from pyrogeo.geometry import Euclidean
     >>> distance(Euclidean(), torch.zeros(2), torch.tensor([3.0, 4.0]))
@@ -37,12 +40,15 @@ def log_map(metric: Metric, z: Tensor, points: Tensor, **options: Any) -> Tensor
     """log_z(x): the initial velocity of the geodesic from z to x, so that exp_z(log_z(x)) = x.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         z, points: points that broadcast to `(*, d)`.
         options: of `geodesic`.
 
     Returns:
         tangent vectors at z, shape `(*, d)`, as long as the distance; zero where the points are equal.
+
+    Raises:
+        ValueError, NotPositiveDefiniteError: as `geodesic` does.
 
     >>> from pyrogeo.geometry import Euclidean
     >>> log_map(Euclidean(), torch.ones(2), torch.zeros(2))
@@ -62,8 +68,8 @@ def distance_matrix(
     """Distances from each of x to each of y, or among x.
 
     Args:
-        metric: G.
-        x, y: points of shape `(N, d)` and `(M, d)`.
+        metric: any `Metric`, G.
+        x, y: points of shape `(N, d)` and `(M, d)`; y None for x itself.
         progress: show a bar.
         options: of `geodesic`; fewer segments, such as `num_segments=16`, are faster.
 
@@ -73,6 +79,11 @@ def distance_matrix(
 
     Raises:
         ValueError: for points of another shape, and as `geodesic` does.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> distance_matrix(Euclidean(), torch.tensor([[0.0, 0.0], [3.0, 4.0]]), progress=False)
+    tensor([[0., 5.],
+            [5., 0.]])
     """
     for name, points in (("x", x), ("y", x if y is None else y)):
         if not torch.is_tensor(points) or points.dim() != 2 or len(points) == 0:
@@ -117,7 +128,7 @@ def frechet_mean(
     """The point that minimises Σᵢ wᵢ dist(z, xᵢ)², by steps z ← exp_z(η Σᵢ wᵢ log_z(xᵢ)).
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         points: shape `(N, d)`.
         weights: shape `(N,)`, not negative; by default equal.
         initial: where to start, shape `(d,)`; by default the point with the least mean square distance

@@ -20,6 +20,15 @@ class FullCentroidMetric(CentroidMetric):
         centroids: cᵢ, shape `(K, d)`.
         covariances: Σᵢ, shape `(K, d, d)`, symmetric positive definite.
         bandwidth, regularization, decay: ρ, λ, τ, as in `CentroidMetric.from_posterior`.
+
+    Raises:
+        ValueError: for tensors of other shapes, covariances that are not symmetric positive definite,
+            and settings out of range.
+
+    >>> covariance = torch.tensor([[[1.0, 0.5], [0.5, 1.0]]])
+    >>> FullCentroidMetric(torch.zeros(1, 2), covariance, 1.0, 0.0)(torch.zeros(1, 2))  # Σ⁻¹
+    tensor([[[ 1.3333, -0.6667],
+             [-0.6667,  1.3333]]])
     """
 
     covariances: Tensor

@@ -28,7 +28,7 @@ def shortest_paths(
     Neighbours are those in latent space, edges as long as straight segments are under the metric.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         points: shape `(M, d)`.
         start, end: shape `(B, d)`; each joins the graph at its own neighbours, for itself.
         n_neighbors: of each point.

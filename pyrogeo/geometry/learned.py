@@ -71,6 +71,9 @@ class LearnedMetric(Metric):
     ) -> "LearnedMetric":
         """Room for `n` entries that do not count yet: G = I / λ.
 
+        Raises:
+            ValueError: for no entries or no dimensions.
+
         >>> LearnedMetric.empty(100, 2)
         LearnedMetric(N=100, d=2, temperature=1, regularization=0.01)
         """
@@ -80,12 +83,12 @@ class LearnedMetric(Metric):
 
     @property
     def dimension(self) -> int:
-        """d."""
+        """The number of dimensions, d."""
         return self.centroids.shape[1]
 
     @property
     def embeddings(self) -> Tensor:
-        """The centroids of the entries that count."""
+        """The centroids of the entries that count, shape `(n, d)`."""
         return self.centroids[(self.factors != 0).any(-1).any(-1)]
 
     def extra_repr(self) -> str:
@@ -101,7 +104,11 @@ class LearnedMetric(Metric):
         return new
 
     def precision(self, z: Tensor) -> Tensor:
-        """G(z)⁻¹ at points `(*, d)`, shape `(*, d, d)`."""
+        """G(z)⁻¹ at points `(*, d)`, shape `(*, d, d)`.
+
+        Raises:
+            ValueError: for points of another dimension or dtype.
+        """
         d = self.dimension
         if not torch.is_tensor(z) or z.shape[-1:] != (d,) or z.dtype != self.centroids.dtype:
             got = (tuple(z.shape), z.dtype) if torch.is_tensor(z) else type(z)

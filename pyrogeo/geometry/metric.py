@@ -15,7 +15,7 @@ __all__ = ["Metric"]
 
 
 class Metric(nn.Module, ABC):
-    """A Riemannian metric on ℝᵈ. A subclass fills in `forward`; the rest follows.
+    """A Riemannian metric on ℝᵈ: a subclass fills in `forward`, the rest follows.
 
     >>> class Polar(Metric):
     ...     def forward(self, z):
@@ -106,13 +106,17 @@ class Metric(nn.Module, ABC):
         return g_z.detach(), g_v.detach(), 0.5 * (h_zz + h_zz.mT), h_zv, h_vv
 
     def contains(self, z: Tensor) -> Tensor:
-        """Whether points belong to the domain of the metric, shape `(*,)`; everywhere, unless a subclass
-        says otherwise. Curves do not leave it."""
+        """Whether points `(*, d)` belong to the domain of the metric, shape `(*,)`.
+
+        They do everywhere, unless a subclass says otherwise. Curves do not leave the domain.
+        """
         return torch.isfinite(z).all(-1)
 
     def distance_to_infinity(self, z: Tensor) -> Tensor:
-        """An upper bound of the distance to infinity, shape `(*,)`; infinite for a complete manifold,
-        which a metric is taken for unless a subclass knows better."""
+        """An upper bound of the distance from points `(*, d)` to infinity, shape `(*,)`.
+
+        Infinite for a complete manifold, which a metric is taken for unless a subclass knows better.
+        """
         return torch.full_like(z[..., 0], torch.inf)
 
     @property

@@ -26,6 +26,18 @@ def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
         draws: ArviZ data.
         rows: quantities to show at most; those with the largest R-hat are taken.
         bins: of the rank histograms.
+
+    Returns:
+        a figure with a row for each quantity.
+
+    Raises:
+        ValueError: as `diagnose` does.
+
+    >>> from pyrogeo.sampling.draws import to_arviz
+    >>> z = np.random.default_rng(0).normal(size=(4, 100, 2))
+    >>> figure = chains(to_arviz({"z": z}, {}))
+    >>> [ax.get_ylabel() for ax in figure.axes[:2]]
+    ['z[0]: draws', 'z[0]']
     """
     quantities, table = series(draws)
     lp = [name for name in quantities if name == "lp"]
@@ -76,6 +88,10 @@ def bandwidth(choice: BandwidthChoice, ax: Axes | None = None) -> Axes:
     Args:
         choice: what `choose_bandwidth` returned.
         ax: to draw into.
+
+    >>> choice = BandwidthChoice(1.0, -2.0, np.array([0.5, 1.0, 2.0]), np.array([-3.0, -2.0, -2.5]))
+    >>> bandwidth(choice).get_legend().get_texts()[0].get_text()
+    'chosen: ρ = 1'
     """
     ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
     ax.plot(choice.bandwidths, choice.curve, "o-", ms=3, color=PALETTE[0])
@@ -100,6 +116,12 @@ def history(training: History, ax: Axes | None = None) -> Axes:
     Args:
         training: what `fit` returned.
         ax: to draw into.
+
+    >>> import pandas as pd
+    >>> losses = {"loss": [3.0, 2.0], "validation_loss": [3.1, 2.4], "learning_rate": [1e-3, 1e-3]}
+    >>> training = History(pd.DataFrame(losses, index=[1, 2]), best_epoch=2, stopped="early", seed=0)
+    >>> history(training).get_title()
+    'stopped: early'
     """
     ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
     table = training.table

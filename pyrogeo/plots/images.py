@@ -28,6 +28,12 @@ def images(
         columns: images in a row.
         row_labels: words to the left of the rows.
         value_range: of black and white; values outside are clipped, and the title then says so.
+
+    Raises:
+        ValueError: for what is no images, no columns, or a range that is none.
+
+    >>> images(2 * torch.ones(7, 1, 8, 8)).get_title()
+    '100.0% of the pixels clipped to [0, 1]'
     """
     pixels = pictures.detach().cpu().numpy() if torch.is_tensor(pictures) else np.asarray(pictures)
     if pixels.ndim == 3:
@@ -67,6 +73,11 @@ def reconstructions(vae: VAE, data: Tensor, ax: Axes | None = None, columns: int
         data: of shape `(n, *event)`.
         ax: to draw into.
         columns: images shown at most.
+
+    >>> from pyrogeo.vae.standard import standard_vae
+    >>> ax = reconstructions(standard_vae((1, 8, 8), 2, hidden=(16,)), torch.rand(5, 1, 8, 8))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['data', 'reconstruction']
     """
     again = vae.decode(vae.embed(data).mean).mean.cpu()
     data = torch.as_tensor(data).cpu()

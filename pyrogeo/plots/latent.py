@@ -44,6 +44,15 @@ def latent_space(
         draws: latent points of shape `(n, d)`, or ArviZ data whose chains get a marker each.
         ax: to draw into.
         resolution: background pixels along each side.
+
+    Raises:
+        ValueError: for nothing to show, points of different dimensions, or labels that do not fit.
+
+    >>> from pyrogeo.geometry import DiagonalCentroidMetric
+    >>> metric = DiagonalCentroidMetric(torch.eye(2), torch.ones(2, 2))
+    >>> ax = latent_space(metric, draws=torch.full((5, 2), 0.5), resolution=10)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['2 centroids', '5 draws']
     """
     ax = ax or plt.subplots(figsize=(7, 6), layout="constrained")[1]
     centroids = metric.centroids if isinstance(metric, CentroidMetric) else None
@@ -155,10 +164,14 @@ def spectrum(metric: Metric, draws: Any, ax: Axes | None = None, n: int = 1000) 
     90% of the draws. A flat line is a metric that is Euclidean up to scale.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         draws: latent points of shape `(n, d)`, or ArviZ data.
         ax: to draw into.
         n: draws used at most, evenly spaced.
+
+    >>> from pyrogeo.geometry import Constant
+    >>> spectrum(Constant(torch.diag(torch.tensor([4.0, 1.0]))), torch.randn(5, 2)).lines[0].get_ydata()
+    array([4., 1.], dtype=float32)
     """
     ax = ax or plt.subplots(figsize=(6, 4), layout="constrained")[1]
     z = np.concatenate([chain for _, chain in _chains_of(draws)])

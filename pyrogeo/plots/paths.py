@@ -41,6 +41,10 @@ def paths(
     Raises:
         ValueError: for no curves, batches or dimensions that differ, and beyond two dimensions for
             an `ax` without embeddings.
+
+    >>> line = Curve.line(torch.zeros(2), torch.ones(2))
+    >>> [text.get_text() for text in paths({"affine": line}).get_legend().get_texts()]
+    ['affine', 'start', 'end']
     """
     points = _sampled(curves)
     d = next(iter(points.values())).shape[-1]
@@ -84,6 +88,10 @@ def strips(
 
     Raises:
         ValueError: for no frames, shapes that differ, or that are no images.
+
+    >>> frames = {"affine": torch.rand(5, 1, 8, 8), "volume-seeking": torch.rand(5, 1, 8, 8)}
+    >>> [label.get_text() for label in strips(frames).get_yticklabels()]
+    ['affine', 'volume-seeking']
     """
     if not frames:
         raise ValueError("nothing to show: pass images by name")
@@ -112,7 +120,7 @@ def distance_map(
     limit: float | None = None,
     contours: int = 10,
 ) -> Axes:
-    """Distances from a point, with contours at equal steps. Grey: where no path leads.
+    """Distances from a point, with contours at equal steps, and grey where no path leads.
 
     Args:
         found: what `geometry.distance_map` returned.
@@ -120,6 +128,15 @@ def distance_map(
         limit: the largest distance that still gets a colour of its own, by default the largest there is.
             What lies beyond has that of the limit, and the colour bar ends in an arrow.
         contours: their number up to the limit.
+
+    Raises:
+        ValueError: for a limit that is not positive, or no contours.
+
+    >>> from pyrogeo import geometry
+    >>> axis = torch.linspace(0, 1, 5)
+    >>> found = geometry.distance_map(geometry.Euclidean(), torch.zeros(2), (axis, axis))
+    >>> distance_map(found, limit=1.0).figure.axes[1].get_ylabel()
+    'distance, contours every 0.1'
     """
     distances = found.distances.detach().cpu().double().numpy()
     reached = np.isfinite(distances)
@@ -164,14 +181,20 @@ def indicatrices(
     Where an ellipse is small, a short way is long.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         points: shape `(n, 2)`.
         ax: to draw into, such as one that `latent_space` made.
         scale: by which ellipses are drawn larger than they are; the legend says so. By default one that
             lets half of them touch no neighbour's.
 
     Raises:
-        ValueError: for points or a metric of another dimension, or a scale that is not positive.
+        ValueError: for points or a metric of another dimension, or a scale that is not positive, and
+            where G is not positive definite.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> ax = indicatrices(Euclidean(), torch.cartesian_prod(torch.arange(3.0), torch.arange(3.0)))
+    >>> ax.get_legend().get_texts()[0].get_text()
+    '{v: vᵀ G(z) v = 1}, drawn 0.5 times as large'
     """
     z = as_points(points)
     d = getattr(metric, "dimension", 2)

@@ -37,7 +37,16 @@ class Parts(TypedDict, total=False):
 
 
 class Entry(NamedTuple):
-    """A recipe with the first line of its docstring and its reference."""
+    """A recipe, as `CATALOGUE` lists it.
+
+    Attributes:
+        make: the function.
+        summary: the first line of its docstring.
+        source: the reference in it.
+
+    >>> CATALOGUE["iwae"].source
+    'Burda, Grosse, Salakhutdinov, *Importance weighted autoencoders*, 2016.'
+    """
 
     make: Recipe
     summary: str
@@ -97,7 +106,14 @@ def chosen(name: str) -> Recipe:
 
 
 def build(recipe: str | None = None, **words: Any) -> VAE:
-    """The VAE of a `vae.statement`, with new weights; one without a recipe is a `standard_vae`.
+    """The VAE of a `vae.statement`, with new weights.
+
+    Args:
+        recipe: its name; None for a `standard_vae`.
+        words: what it was called with. Pseudo-inputs start at zero, as their values are weights.
+
+    Raises:
+        ValueError: for an unknown name.
 
     >>> vae, _ = chosen("iwae")((5,), 2)
     >>> build(**vae.statement).statement == vae.statement
@@ -123,6 +139,9 @@ def from_words(
 
     Raises:
         ValueError: for an unknown name, and an option that the recipe has not or cannot take.
+
+    >>> from_words("iwae", (5,), 2, ["num_particles=3"], None)[1].num_particles
+    3
     """
     make = chosen(name)
     own = set(inspect.signature(make).parameters) - {"event_shape", "latent_dim", "parts"}
@@ -152,7 +171,16 @@ def _option(word: str) -> tuple[str, Any]:
 def load(folder: str | os.PathLike) -> VAE:
     """The VAE that `VAE.save` wrote, made by a recipe or by `standard_vae`.
 
+    Args:
+        folder: that `save` wrote.
+
     Raises:
         ValueError: as `VAE.load`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     chosen("ae")((5,), 2)[0].save(folder)
+    ...     load(folder).statement["recipe"]
+    'ae'
     """
     return VAE.load(folder, build=build)

@@ -37,7 +37,7 @@ def ae(event_shape, latent_dim: int, **parts: Unpack[Parts]):
 def rae(event_shape, latent_dim: int, *, beta: float = 0.01, **parts: Unpack[Parts]):
     """Regularised autoencoder: reconstruction and small latent points.
 
-    −log p(x|z) + (β/2)‖z‖², z = f(x).
+    −log p(x|z) + (β/2)‖z‖², z = f(x), β = `beta`.
 
     Source: Ghosh et al., *From variational to deterministic autoencoders*, 2020.
 
@@ -59,7 +59,7 @@ def rae_l2(
 ):
     """RAE with weight decay on the decoder.
 
-    −log p(x|z) + (β/2)‖z‖² + weight_decay ‖θ‖², θ the decoder's parameters.
+    −log p(x|z) + (β/2)‖z‖² + `weight_decay` ‖θ‖², β = `beta`, θ the decoder's parameters.
 
     Source: Ghosh et al., *From variational to deterministic autoencoders*, 2020.
 
@@ -81,7 +81,7 @@ def rae_gp(
 ):
     """RAE with a penalty on the decoder's Jacobian.
 
-    −log p(x|z) + (β/2)‖z‖² + gradient_penalty ‖∂x̂/∂z‖², the norm exact.
+    −log p(x|z) + (β/2)‖z‖² + `gradient_penalty` ‖∂x̂/∂z‖², β = `beta`, the norm exact.
 
     Source: Ghosh et al., *From variational to deterministic autoencoders*, 2020.
 
@@ -96,9 +96,9 @@ def rae_gp(
 def rae_sn(event_shape, latent_dim: int, *, beta: float = 0.01, **parts: Unpack[Parts]):
     """RAE with a spectral norm of one in each layer of the decoder.
 
-    −log p(x|z) + (β/2)‖z‖², the decoder's weights divided by their largest singular values, which
-    power iterations follow during training. So an mlp of ReLUs has Lipschitz constant at most 1; of a
-    convolution the norm is that of its weights as a matrix.
+    −log p(x|z) + (β/2)‖z‖², β = `beta`, the decoder's weights divided by their largest singular
+    values, which power iterations follow during training. So an mlp of ReLUs has Lipschitz constant
+    at most 1; of a convolution the norm is that of its weights as a matrix.
 
     Source: Ghosh et al., *From variational to deterministic autoencoders*, 2020.
 
@@ -125,7 +125,8 @@ def wae_mmd(
 ):
     """Wasserstein autoencoder: the embeddings' law matches the prior's by MMD.
 
-    −log p(x|z) + weight · MMD²(q(z), N(0, I)), z = f(x), of each batch.
+    −log p(x|z) + `weight` · MMD²(q(z), N(0, I)), z = f(x), of each batch; `kernel` is `"imq"` or
+    `"rbf"`, `scale` its width in standard deviations of the prior.
 
     Source: Tolstikhin et al., *Wasserstein auto-encoders*, 2018.
 
@@ -148,7 +149,7 @@ def aae(
 ):
     """Adversarial autoencoder: a discriminator in latent space matches embeddings and prior.
 
-    −log p(x|z) − weight · log D(z), z = f(x); D tells draws of N(0, I) from embeddings. `discriminator`
+    −log p(x|z) − `weight` · log D(z), z = f(x); D tells draws of N(0, I) from embeddings. `discriminator`
     are its hidden units, `learning_rate` is its own.
 
     Source: Makhzani et al., *Adversarial autoencoders*, 2016.

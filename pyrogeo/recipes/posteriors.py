@@ -50,7 +50,8 @@ def radial(
 ):
     """VAE whose posterior is carried on by radial flows.
 
-    z ↦ z + β (z − z₀) / (α + ‖z − z₀‖), `flows` times, with parameters as in `planar`.
+    z ↦ z + β (z − z₀) / (α + ‖z − z₀‖), `flows` times; z₀, α and β are functions of `context`
+    numbers, as in `planar`.
 
     Source: Rezende, Mohamed, *Variational inference with normalizing flows*, 2015.
 
@@ -100,7 +101,7 @@ def hvae(
     """Hamiltonian VAE: leapfrog steps of log p(x, z) after a normal draw.
 
     z_K of K = `num_steps` leapfrog steps, with momentum tempered from β₀ = `tempering` to 1; the
-    step size is learned.
+    step size is learned, from `step_size`.
 
     Source: Caterini, Doucet, Sejdinovic, *Hamiltonian variational auto-encoder*, 2018.
 
@@ -127,8 +128,9 @@ def rhvae(
 ):
     """Riemannian Hamiltonian VAE, which learns the metric of its momentum.
 
-    As `hvae`, with momentum N(0, G(z)) and G(z)⁻¹ = Σᵢ Lᵢ Lᵢᵀ exp(−‖z − cᵢ‖²/T²) + λ I at the latest
-    `centroids` means; T = `temperature`, λ = `regularization`. `vae.posterior.metric` is a `Metric`.
+    As `hvae` with its `num_steps`, `step_size` and `tempering`, with momentum N(0, G(z)) and
+    G(z)⁻¹ = Σᵢ Lᵢ Lᵢᵀ exp(−‖z − cᵢ‖²/T²) + λ I at the latest `centroids` means; T = `temperature`,
+    λ = `regularization`. `vae.posterior.metric` is a `Metric`.
 
     Source: Chadebec et al., *Data augmentation in high dimensional low sample size setting using a
     geometry-based variational autoencoder*, 2022.

@@ -28,6 +28,9 @@ def vamp(
     p(z) = (1/M) Σₘ q(z|uₘ). The M = `pseudo_inputs` points uₘ start at `data` drawn from torch's
     generator without replacement.
 
+    Raises:
+        ValueError: for data of another shape, or fewer of them than pseudo-inputs.
+
     Source: Tomczak, Welling, *VAE with a VampPrior*, 2018.
 
     >>> vamp((5,), 2, data=torch.rand(100, 5), pseudo_inputs=20)[0].prior
@@ -54,7 +57,7 @@ def vamp(
 def mixture_prior(event_shape, latent_dim: int, *, components: int = 10, **parts: Unpack[Parts]):
     """VAE with a learned Gaussian mixture as prior.
 
-    p(z) = Σₖ wₖ N(z; mₖ, diag sₖ²), learned with the rest.
+    p(z) = Σₖ wₖ N(z; mₖ, diag sₖ²) of `components` normals, learned with the rest.
 
     Source: Jiang et al., *Variational deep embedding*, 2017.
 
@@ -77,8 +80,8 @@ def flow_prior(
 ):
     """VAE with a learned masked autoregressive flow as prior.
 
-    z = T_K ∘ … ∘ T_1(ε), ε ~ N(0, I), each T the inverse of an affine autoregressive map with
-    `units` hidden units, so that densities take one pass.
+    z = T_K ∘ … ∘ T_1(ε), ε ~ N(0, I), K = `flows`, each T the inverse of an affine autoregressive map
+    with `units` hidden units, so that densities take one pass.
 
     Source: Papamakarios et al., *Masked autoregressive flow for density estimation*, 2017.
 

@@ -31,7 +31,8 @@ def beta_vae(
 ):
     """VAE with a weighed divergence, which may be warmed up.
 
-    −E_q[log p(x|z)] + β KL(q(z|x) ‖ N(0, I)); with `warmup`, β rises linearly from 0 in so many steps.
+    −E_q[log p(x|z)] + β KL(q(z|x) ‖ N(0, I)), β = `beta`; with `warmup`, it rises linearly from 0 in so
+    many steps.
 
     Source: Higgins et al., *β-VAE: learning basic visual concepts*, 2017.
 
@@ -69,8 +70,8 @@ def vae_gan(
 ):
     """VAE whose decoder is judged by a discriminator and its features.
 
-    β KL(q ‖ N(0, I)) + ½‖f(x) − f(x̂)‖² − weight · [log D(x̂) + log D(x̃)]; f are the features of D, x̃ decoded
-    prior draws. `discriminator` are its hidden units, `learning_rate` is its own.
+    β KL(q ‖ N(0, I)) + ½‖f(x) − f(x̂)‖² − `weight` · [log D(x̂) + log D(x̃)], β = `beta`; f are the
+    features of D, x̃ decoded prior draws. `discriminator` are its hidden units, `learning_rate` is its own.
 
     Source: Larsen et al., *Autoencoding beyond pixels using a learned similarity metric*, 2016.
 

@@ -46,6 +46,9 @@ class BatchHMC(MCMCKernel):
             potential of a `CentroidMetric`.
         seed: of the kernel's own generator; None draws one from torch's global generator at setup.
 
+    Raises:
+        ValueError: for settings out of range, or jumps without a `CentroidMetric`.
+
     Source: R. Neal, *MCMC using Hamiltonian dynamics*, 2011; Hoffman, Gelman, *The No-U-Turn
     sampler*, 2014 (dual averaging).
 
@@ -112,7 +115,11 @@ class BatchHMC(MCMCKernel):
         self._initial_params = params
 
     def setup(self, warmup_steps: int, *args: Any, **kwargs: Any) -> None:
-        """Evaluates the starts, and looks for a step size of the right order."""
+        """Evaluates the starts, and looks for a step size of the right order.
+
+        Raises:
+            ValueError: without starts of shape `(C, d)`, or with one of no finite log-density.
+        """
         if not self._initial_params or self._initial_params["z"].dim() != 2:
             raise ValueError("BatchHMC needs initial_params={'z': z} with z of shape (C, d)")
         z = self._initial_params["z"].detach()

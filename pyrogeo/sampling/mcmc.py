@@ -44,9 +44,9 @@ def sample(
             `initial(n)`; `RiemannianUniform` does.
         num_samples: draws of each chain, after warm-up.
         kernel: called as `kernel(potential_fn=density.potential)`: `NUTS`, `HMC`,
-            `partial(HMC, step_size=0.1, num_steps=10)`, `BatchHMC` for hundreds of chains at once,
-            or any `MCMCKernel`. While Pyro adapts the
-            step size of an HMC it holds the trajectory length and not the number of steps.
+            `partial(HMC, step_size=0.1, num_steps=10)`, `BatchHMC` for hundreds of chains at once, or
+            any `MCMCKernel`. While Pyro adapts the step size of an HMC it holds the trajectory length
+            and not the number of steps.
         num_chains: at least two are needed for a verdict.
         warmup_steps: adaptation steps of each chain, thrown away.
         initial_params: starts of shape `(num_chains, d)`; by default different centroids.
@@ -68,6 +68,15 @@ def sample(
     Raises:
         ValueError: before any sampling, for counts out of range, starts that are not finite, too
             few different starts, or parts that cannot be sent to a worker.
+
+    >>> from pyrogeo.distributions import RiemannianUniform
+    >>> from pyrogeo.geometry import CentroidMetric
+    >>> means = torch.eye(2, dtype=torch.float64)
+    >>> posterior = torch.distributions.Normal(means, torch.full_like(means, 0.1))
+    >>> density = RiemannianUniform(CentroidMetric.from_posterior(posterior, None))
+    >>> draws = sample(density, 20, num_chains=2, warmup_steps=20, seed=0, progress=False)
+    >>> dict(draws.posterior.sizes)
+    {'chain': 2, 'draw': 20, 'z_dim': 2}
     """
     _check_counts(num_samples, num_chains, warmup_steps, num_workers)
     if not all(hasattr(density, name) for name in ("potential", "log_density", "initial")):

@@ -30,7 +30,7 @@ def paper_protocol(
     momentum has the wrong scale, so that it leaves no such density invariant.
 
     Args:
-        metric: G.
+        metric: any `Metric`, G.
         starts: embeddings of shape `(N, d)`, in the metric's dtype; drawn from with replacement.
         n: number of chains.
         num_iterations, num_steps, step_size: transitions of each chain, leapfrog steps of each
@@ -45,6 +45,10 @@ def paper_protocol(
         ValueError: for starts that are not finite or not of shape `(N, d)`, and counts below 1.
 
     Source: Chadebec, Allassonnière, *A geometric perspective on variational autoencoders*, 2022.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> paper_protocol(Euclidean(), torch.zeros(3, 2), 5, num_iterations=2).shape
+    torch.Size([5, 2])
     """
     if not torch.is_tensor(starts) or starts.dim() != 2 or len(starts) == 0:
         got = tuple(starts.shape) if torch.is_tensor(starts) else type(starts)

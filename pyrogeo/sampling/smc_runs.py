@@ -50,6 +50,13 @@ def sample_smc(
         ValueError: for counts out of range, or a density that has no mixture to start from.
 
     Source: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006.
+
+    >>> means = torch.eye(2, dtype=torch.float64)
+    >>> posterior = torch.distributions.Normal(means, torch.full_like(means, 0.1))
+    >>> metric = CentroidMetric.from_posterior(posterior, None)
+    >>> draws = sample_smc(RiemannianUniform(metric), 100, num_runs=2, seed=0, progress=False)
+    >>> dict(draws.posterior.sizes)
+    {'chain': 2, 'draw': 100, 'z_dim': 2}
     """
     for name, value in {"num_samples": num_samples, "num_runs": num_runs}.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

@@ -35,7 +35,7 @@ _CHECKPOINT = "a checkpoint of pyrogeo.fit"
 
 @dataclass(frozen=True)
 class History:
-    """What happened in training.
+    """What happened in training, as `fit` returns it.
 
     Attributes:
         table: one row for each epoch, from 1, with `loss` and `validation_loss` (−ELBO per datum,
@@ -89,6 +89,8 @@ def fit(
         scheduler: called as `scheduler(optimizer)`, stepped after each epoch, by default
             `ReduceLROnPlateau(optimizer, factor=0.5, patience=5)` as in the paper; None for none.
         epochs: at most.
+        batch_size: data of each step.
+        learning_rate: at the start.
         patience: stop after so many epochs without improvement; None never does.
         seed: of shuffles and noise; None draws one from torch's global generator.
         device: to which the VAE is moved first.
@@ -103,6 +105,12 @@ def fit(
         ValueError: for data, settings or a checkpoint that do not fit, before training.
         NonFiniteLossError: when the loss becomes NaN or infinite; the best weights so far are put
             back first.
+
+    >>> from pyrogeo.vae.standard import standard_vae
+    >>> vae = standard_vae((5,), 2, hidden=(16,), likelihood="normal")
+    >>> history = fit(vae, torch.randn(100, 5), epochs=3, seed=0, progress=False)
+    >>> len(history.table), history.stopped
+    (3, 'finished')
     """
     _check_settings(vae, objective, optimizer, scheduler)
     _check_numbers(epochs, batch_size, patience, learning_rate)

@@ -226,8 +226,9 @@ class VAE(nn.Module):
         batch_size: int = 100,
         seed: int | None = None,
     ) -> Tensor:
-        """log (1/P) Σₚ p(x, zₚ)/q(zₚ|x) with zₚ ~ q(z|x): a lower bound of log p(x) in expectation
-        that tightens with P. β plays no part.
+        """log (1/P) Σₚ p(x, zₚ)/q(zₚ|x) with zₚ ~ q(z|x), the importance-weighted bound of log p(x).
+
+        It lies below log p(x) in expectation, and tightens with P. β plays no part.
 
         Args:
             x: data of shape `(N, *event)`.
@@ -237,6 +238,9 @@ class VAE(nn.Module):
 
         Returns:
             one value in nats for each datum, shape `(N,)`.
+
+        Raises:
+            ValueError: for no particles, or data that are no floating-point numbers.
 
         Source: Burda, Grosse, Salakhutdinov, *Importance weighted autoencoders*, 2016.
         """

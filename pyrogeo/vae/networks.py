@@ -23,6 +23,13 @@ class FoldBatch(nn.Module):
     Args:
         module: takes `(N, *event)`.
         event_dim: number of dimensions of `event`.
+
+    Raises:
+        ValueError: in use, for data of fewer dimensions than an event has.
+
+    >>> import torch
+    >>> FoldBatch(nn.Conv2d(1, 4, 3), event_dim=3)(torch.zeros(7, 5, 1, 8, 8)).shape
+    torch.Size([7, 5, 4, 6, 6])
     """
 
     def __init__(self, module: nn.Module, event_dim: int):
@@ -48,6 +55,9 @@ def mlp(*sizes: Size, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Seque
 
     Returns:
         `nn.Sequential` from `(*, *in)` to `(*, *out)`.
+
+    Raises:
+        ValueError: for fewer than two sizes, or one that is not positive.
 
     >>> import torch
     >>> mlp((1, 8, 8), 256, 4)(torch.zeros(7, 5, 1, 8, 8)).shape
@@ -97,8 +107,11 @@ def conv_encoder(
         activation: makes the module after each convolution.
 
     Returns:
-        a module from `(*, C, H, W)` to `(*, out)`, for any height and width that the strides leave
-        at least one pixel of.
+        a module from `(*, C, H, W)` to `(*, out)`.
+
+    Raises:
+        ValueError: for sizes or strides in another form, and an image of which the strides leave not
+            one pixel.
 
     >>> import torch
     >>> conv_encoder((3, 11, 7), 8, 16, 10)(torch.zeros(2, 5, 3, 11, 7)).shape
@@ -138,6 +151,9 @@ def conv_decoder(
 
     Returns:
         a module from `(*, in)` to `(*, C, H, W)`, without a last activation: logits or locations.
+
+    Raises:
+        ValueError: as `conv_encoder`.
 
     >>> import torch
     >>> conv_decoder(10, 16, 8, (3, 11, 7))(torch.zeros(2, 5, 10)).shape

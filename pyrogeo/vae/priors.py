@@ -17,8 +17,11 @@ __all__ = ["Fixed", "Flow", "Mixture", "StandardNormal", "Vamp"]
 class StandardNormal(nn.Module):
     """N(0, I) in `d` dimensions.
 
-    >>> StandardNormal(3)().event_shape
-    torch.Size([3])
+    Raises:
+        ValueError: for a d that is no positive integer.
+
+    >>> StandardNormal(3)().log_prob(torch.zeros(3))  # −(3/2) log 2π
+    tensor(-2.7568)
     """
 
     def __init__(self, d: int):
@@ -76,6 +79,9 @@ class Mixture(nn.Module):
     Args:
         d: latent dimension.
         n_components: number of normal distributions.
+
+    Raises:
+        ValueError: for numbers that are no positive integers.
 
     >>> Mixture(3, 10)().sample((5,)).shape
     torch.Size([5, 3])

@@ -36,7 +36,7 @@ def standard_vae(
 
     Args:
         event_shape: shape of one datum.
-        latent_dim: d.
+        latent_dim: d, the number of latent dimensions.
         network: `"mlp"`, or `"conv"` for images `(C, H, W)`.
         hidden: units, or channels, of the encoder's layers; the decoder has them in reverse.
         guide: `"diagonal"` or `"full"`.

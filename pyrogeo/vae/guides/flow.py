@@ -17,7 +17,7 @@ __all__ = ["Flow"]
 class Flow(nn.Module):
     """q(z|x): z = T_K ∘ … ∘ T_1(z₀) with z₀ ~ N(μ(x), diag σ²(x)).
 
-    log q(z|x) = log N(z₀; μ, diag σ²) − Σₖ log |det ∂Tₖ|. Of an `affine_autoregressive` this is an
+    log q(z|x) = log N(z₀; μ, diag σ²) − Σₖ log abs(det ∂Tₖ). Of an `affine_autoregressive` this is an
     inverse autoregressive flow: drawing takes one pass.
 
     Planar and radial transforms have no inverse. Pyro remembers where a distribution's latest draw

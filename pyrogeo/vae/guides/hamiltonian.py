@@ -1,16 +1,16 @@
 """Guides that let a point move along Hamiltonian dynamics of log p(x, z) before it is the latent one.
 
-The extended space. With z₀ ~ q(z₀|x), a momentum ρ₀ ~ N(0, M(z₀)/β₀) and a map (z₀, ρ₀) ↦ (z_K, ρ_K) of
-Jacobian J, the law of the end is q(z_K, ρ_K|x) = q(z₀|x) N(ρ₀; 0, M(z₀)/β₀) / |J|. The target
-p(x, z) N(ρ; 0, M(z)) has the evidence p(x), so that
+The extended space. With z₀ ~ q(z₀|x), a momentum ρ₀ ~ N(0, M(z₀)/β₀) and a map (z₀, ρ₀) ↦ (z_K, ρ_K)
+that multiplies volumes by J, the law of the end is q(z_K, ρ_K|x) = q(z₀|x) N(ρ₀; 0, M(z₀)/β₀) / J. The
+target p(x, z) N(ρ; 0, M(z)) has the evidence p(x), so that
 
-    ELBO = E[log p(x, z_K) + log N(ρ_K; 0, M(z_K)) − log q(z₀|x) − log N(ρ₀; 0, M(z₀)/β₀) + log |J|].
+    ELBO = E[log p(x, z_K) + log N(ρ_K; 0, M(z_K)) − log q(z₀|x) − log N(ρ₀; 0, M(z₀)/β₀) + log J].
 
 Leapfrog steps preserve volume. After step k the momentum is cooled, ρ ← √(βₖ₋₁/βₖ) ρ with
-1/√βₖ = 1/√β₀ + (1 − 1/√β₀) k²/K², which makes log |J| = (d/2) log β₀.
+1/√βₖ = 1/√β₀ + (1 − 1/√β₀) k²/K², which makes log J = (d/2) log β₀.
 
 In Pyro: z₀ and ρ₀ are auxiliary sites, and the latent site is a `Delta` at z_K of log-density
-−log N(ρ_K; 0, M(z_K)) − log |J|. The sum of the guide's log-densities is then what the ELBO subtracts from
+−log N(ρ_K; 0, M(z_K)) − log J. The sum of the guide's log-densities is then what the ELBO subtracts from
 log p(x, z_K), for every objective that adds up all sites: `Trace_ELBO`, `RenyiELBO`.
 
 The dynamics follow log p(x, z) whatever β is; β weighs all of the guide's terms, as in any guide.

@@ -42,6 +42,9 @@ class DiagonalNormal(nn.Module):
         log_variance_activation: applied to the log-variance; `torch.tanh` bounds it as the paper
             does on OASIS.
 
+    Raises:
+        ValueError: in use, for a network that ends in an odd number.
+
     >>> from pyrogeo.vae import networks
     >>> DiagonalNormal(networks.mlp((1, 8, 8), 16, 2 * 3))(torch.zeros(5, 1, 8, 8)).batch_shape
     torch.Size([5])
@@ -76,6 +79,9 @@ class FullNormal(nn.Module):
         network: from data to `d + d (d + 1) / 2` numbers: the location, twice the logarithms of
             L's diagonal (log-variances, as in `DiagonalNormal`), then L's entries below the
             diagonal, row by row.
+
+    Raises:
+        ValueError: in use, for a network that ends in another number, for any d.
 
     >>> from pyrogeo.vae import networks
     >>> FullNormal(networks.mlp((1, 8, 8), 16, 3 + 6))(torch.zeros(5, 1, 8, 8)).event_shape

@@ -14,12 +14,12 @@ __all__ = ["Riemannian"]
 
 
 class Riemannian(LeapfrogGuide):
-    """z_K after K generalised leapfrog steps of
-    H(z, ρ) = −log p(x, z) + ½ log det G(z) + ½ ρᵀ G(z)⁻¹ ρ from z₀ ~ q(z₀|x).
+    """z_K after K generalised leapfrog steps from z₀ ~ q(z₀|x), on the manifold of a metric.
 
-    The bound is that of the module `hamiltonian` with M = G. Its Jacobian is that of the implicit
-    steps; as in the paper they are solved by a fixed number of fixed-point iterations, and what is
-    left of their residual, of the order of `step_size ** (2 * num_iterations)`, is neglected.
+    H(z, ρ) = −log p(x, z) + ½ log det G(z) + ½ ρᵀ G(z)⁻¹ ρ. The bound is that of the module `hamiltonian`
+    with M = G. Its Jacobian is that of the implicit steps; as in the paper they are solved by a fixed
+    number of fixed-point iterations, and what is left of their residual, of the order of
+    `step_size ** (2 * num_iterations)`, is neglected.
 
     With a `metric_network` the metric is learned: it needs tensors `centroids` of shape `(N, d)` and
     `factors` of shape `(N, d, d)`, and `replaced(centroids, factors)`, as a

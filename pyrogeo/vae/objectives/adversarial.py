@@ -60,6 +60,7 @@ class _Adversarial(Objective):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -124,9 +125,9 @@ class LatentAdversarial(_Adversarial):
     Args:
         discriminator: from `(B, d)` to `(B, 1)` logits.
         weight: of the adversarial term, against nats of reconstruction.
-        optimizer: called as `optimizer(discriminator.parameters(), lr=learning_rate)`, by default
-            Adam with `betas=(0.5, 0.999)`.
-        learning_rate: of the discriminator.
+        options: of the discriminator's training: `learning_rate`, by default 1e-3, and `optimizer`,
+            called as `optimizer(discriminator.parameters(), lr=learning_rate)`, by default Adam with
+            `betas=(0.5, 0.999)`.
 
     Raises:
         ValueError: for a discriminator that is none, or bad numbers.
@@ -185,7 +186,7 @@ class DataAdversarial(_Adversarial):
         discriminator: a `Sequential` from `(B, *event)` to `(B, 1)` logits, whose last module makes
             them of the features.
         weight: of the adversarial term, against the features' distance.
-        optimizer, learning_rate: as in `LatentAdversarial`.
+        options: `optimizer` and `learning_rate`, as in `LatentAdversarial`.
 
     Raises:
         ValueError: for a discriminator that is none, or bad numbers.

@@ -21,6 +21,15 @@ class Objective(ELBO):
         uses_beta: whether the latent terms that β scales are part of it; where not, β ≠ 1 is refused.
         needs_entropy: whether it needs log q(z|x), which a deterministic guide has not.
         reads_parameters: whether it reads the programs' parameter sites.
+
+    >>> import torch, pyrogeo as pg
+    >>> class NegativeJoint(Objective):  # −log p(x, z) at the guide's z, without the entropy of q
+    ...     def differentiable_loss(self, model, guide, *args, **kwargs):
+    ...         return -self._get_trace(model, guide, args, kwargs)[0].log_prob_sum()
+    >>> vae = pg.VAE(pg.priors.StandardNormal(2), pg.guides.Deterministic(pg.networks.mlp(5, 2)),
+    ...              pg.likelihoods.Normal(pg.networks.mlp(2, 5)))
+    >>> NegativeJoint().loss(vae.model, vae.guide, torch.zeros(10, 5)) > 0
+    True
     """
 
     uses_beta = True

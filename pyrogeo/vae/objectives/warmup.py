@@ -72,10 +72,12 @@ class Warmup(Objective):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
+        """The number of steps, and the state of the objective that is weighted."""
         inner = getattr(self.objective, "state_dict", dict)()
         return {"step": self._step, "objective": inner}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
         self._step = state["step"]
         if hasattr(self.objective, "load_state_dict"):
             self.objective.load_state_dict(state["objective"])

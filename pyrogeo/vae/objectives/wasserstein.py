@@ -87,13 +87,28 @@ def _between(a: Tensor, kernel: Kernel) -> Tensor:
 
 
 def imq(a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
-    """The inverse multiquadric C / (C + ‖a − b‖²), C = 2 d scale²: heavy tails, so far points count."""
+    """The inverse multiquadric C / (C + ‖a − b‖²), C = 2 d scale²: heavy tails, so far points count.
+
+    Args:
+        a, b: points, shapes `(n, d)` and `(m, d)`; the result has shape `(n, m)`.
+        scale: in units of latent space.
+
+    >>> imq(torch.zeros(1, 2), torch.tensor([[0.0, 0.0], [2.0, 0.0]]))
+    tensor([[1.0000, 0.5000]])
+    """
     c = 2 * a.shape[-1] * scale**2
     return c / (c + _squared_distances(a, b))
 
 
 def rbf(a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
-    """The Gaussian kernel exp(−‖a − b‖² / C), C = 2 d scale²."""
+    """The Gaussian kernel exp(−‖a − b‖² / C), C = 2 d scale².
+
+    Args:
+        a, b, scale: as in `imq`.
+
+    >>> rbf(torch.zeros(1, 2), torch.tensor([[0.0, 0.0], [2.0, 0.0]]))
+    tensor([[1.0000, 0.3679]])
+    """
     return (-_squared_distances(a, b) / (2 * a.shape[-1] * scale**2)).exp()
 
 
