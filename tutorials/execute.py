@@ -1,7 +1,7 @@
 """Runs the tutorials: in place, to commit their outputs, or small and thrown away, to see that they run.
 
-    python tutorials/execute.py                    # all, in place
-    python tutorials/execute.py --smoke 02 04      # these two, with PYROGEO_SMOKE=1, nothing written
+python tutorials/execute.py                    # all, in place
+python tutorials/execute.py --smoke 02 04      # these two, with PYROGEO_SMOKE=1, nothing written
 """
 
 import argparse
