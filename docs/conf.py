@@ -1,0 +1,102 @@
+"""Sphinx: MyST for pages and notebooks, autodoc for the reference, mathematics without a network.
+
+python -m sphinx -W docs docs/_build/html
+"""
+
+import html
+import shutil
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import latex2mathml.converter
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from pyrogeo.recipes import CATALOGUE
+
+HERE = Path(__file__).parent
+
+project = "pyrogeo"
+author = "the pyrogeo contributors"
+release = version = installed("pyrogeo")
+project_copyright = author
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "_generated"]
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks are committed with their outputs
+nb_merge_streams = True
+
+default_role = "code"  # what single backticks mean in the docstrings
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 90
+napoleon_use_rtype = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_title = "pyrogeo"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_theme_options = {"top_of_page_buttons": ["view"], "navigation_with_keys": True}
+html_show_sourcelink = False
+html_math_renderer = "mathml"
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+
+def copied_tutorials() -> None:
+    """Sphinx reads only what lies below its folder."""
+    folder = HERE / "tutorials"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for notebook in sorted((HERE.parent / "tutorials").glob("*.ipynb")):
+        shutil.copy(notebook, folder)
+
+
+def recipes_table() -> str:
+    """The catalogue, whose words are the recipes' docstrings."""
+    rows = [
+        f"| [`{name}`](api/recipes.md#pyrogeo.recipes.{name}) | {entry.summary} | {entry.source} |"
+        for name, entry in CATALOGUE.items()
+    ]
+    return "\n".join(["| recipe | what it is | source |", "|:--|:--|:--|", *rows]) + "\n"
+
+
+def mathml(latex: str, display: str) -> str:
+    """MathML, which browsers draw themselves."""
+    return latex2mathml.converter.convert(latex, display=display)
+
+
+def inline_math(translator, node: nodes.math) -> None:
+    translator.body.append(mathml(node.astext(), "inline"))
+    raise nodes.SkipNode
+
+
+def display_math(translator, node: nodes.math_block) -> None:
+    number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
+    label = f' id="{html.escape(node["ids"][0])}"' if node["ids"] else ""
+    formula = mathml(node.astext(), "block")
+    translator.body.append(f'<div class="math"{label}>{number}{formula}</div>\n')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+
+
+copied_tutorials()
+(HERE / "_generated").mkdir(exist_ok=True)
+(HERE / "_generated" / "recipes.md").write_text(recipes_table())
