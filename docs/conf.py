@@ -9,6 +9,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 import latex2mathml.converter
+import ziamath
 from docutils import nodes
 from sphinx.application import Sphinx
 
@@ -49,7 +50,7 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "furo"
 html_title = "pyrogeo"
-html_static_path = ["_static"]
+html_static_path = ["_static", "_generated/static"]
 html_css_files = ["style.css"]
 html_theme_options = {"top_of_page_buttons": ["view"], "navigation_with_keys": True}
 html_show_sourcelink = False
@@ -69,7 +70,7 @@ def copied_tutorials() -> None:
 def recipes_table() -> str:
     """The catalogue, whose words are the recipes' docstrings."""
     rows = [
-        f"| [`{name}`](api/recipes.md#pyrogeo.recipes.{name}) | {entry.summary} | {entry.source} |"
+        f"| {{py:func}}`~pyrogeo.recipes.{name}` | {entry.summary} | {entry.source} |"
         for name, entry in CATALOGUE.items()
     ]
     return "\n".join(["| recipe | what it is | source |", "|:--|:--|:--|", *rows]) + "\n"
@@ -93,10 +94,21 @@ def display_math(translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def skipped(app, what, name, obj, skip, options) -> bool | None:
+    """Fields of named tuples, which their docstrings describe already."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-skip-member", skipped)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
 
 
 copied_tutorials()
-(HERE / "_generated").mkdir(exist_ok=True)
+(HERE / "_generated" / "static").mkdir(parents=True, exist_ok=True)
 (HERE / "_generated" / "recipes.md").write_text(recipes_table())
+# A font whose brackets and roots grow with what they hold; most machines have none.
+shutil.copy(
+    Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf",
+    HERE / "_generated" / "static",
+)

@@ -39,6 +39,15 @@ def test_latent_space_in_the_plane():
     assert [n.split(" (")[0] for n in names[1:]] == [f"draws, chain {i}" for i in range(4)]
 
 
+def test_the_legend_leaves_room_for_the_axes():
+    """In a constrained layout a wide legend would squeeze them to nothing."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 6), layout="constrained")
+    for ax in axes:
+        plots.latent_space(diagonal(12, 2), draws=some_draws(draws=500), ax=ax, resolution=10)
+    figure.canvas.draw()
+    assert all(ax.get_window_extent().width > 0.3 * figure.bbox.width for ax in axes)
+
+
 def test_draws_outside_the_frame_are_counted():
     far = torch.tensor([[100.0, 0.0], [0.0, 0.0]])
     ax = plots.latent_space(diagonal(12, 2), draws=far)

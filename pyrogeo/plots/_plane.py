@@ -54,8 +54,15 @@ def as_metric(metric: Metric, z: np.ndarray) -> Tensor:
 
 
 def legend_below(ax: Axes) -> None:
-    """A legend under the axes, if there is something to say."""
-    if words := ax.get_legend_handles_labels()[1]:
-        columns = 2 if len(words) < 5 else 3
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1)}
-        ax.legend(**place, ncols=columns, fontsize=8, frameon=False)
+    """A legend under the axes, if there is something to say, in as many columns as fit there.
+
+    One that is wider than its axes would leave them no room in a constrained layout.
+    """
+    words = ax.get_legend_handles_labels()[1]
+    if not words:
+        return
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1), "fontsize": 8, "frameon": False}
+    room = ax.get_position(original=True).width * ax.figure.bbox.width
+    for columns in range(min(3, len(words)), 0, -1):
+        if ax.legend(**place, ncols=columns).get_window_extent().width <= room:
+            return

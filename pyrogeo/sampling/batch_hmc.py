@@ -107,7 +107,7 @@ class BatchHMC(MCMCKernel):
 
     @property
     def initial_params(self) -> dict[str, Tensor] | None:
-        """`{"z": z}`, z of shape `(C, d)`."""
+        """The points of the chains under the key `"z"`, shape `(C, d)`; None until they are set."""
         return self._initial_params
 
     @initial_params.setter
