@@ -88,7 +88,7 @@ def test_a_tutorial_has_pictures(path):
     cells = json.loads(path.read_text())["cells"]
     data = [o.get("data", {}) for c in cells for o in c.get("outputs", [])]
     pictures = [d["image/png"] for d in data if "image/png" in d]
-    assert len(pictures) >= 2
+    assert pictures
     for picture in pictures:
         image = plt.imread(io.BytesIO(base64.b64decode(picture)))
         assert image.std() > 0.01  # not blank
