@@ -60,12 +60,12 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 
 
 def copied_tutorials() -> None:
-    """Sphinx reads only what lies below its folder."""
+    """Sphinx reads only what lies below its folder, from where the pages are one step up."""
     folder = HERE / "tutorials"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for notebook in sorted((HERE.parent / "tutorials").glob("*.ipynb")):
-        shutil.copy(notebook, folder)
+        (folder / notebook.name).write_text(notebook.read_text().replace("](../docs/", "](../"))
 
 
 def recipes_table() -> str:
