@@ -45,6 +45,7 @@ class LearnedMetric(Metric):
     factors: Tensor
     temperature: Tensor
     regularization: Tensor
+    _products: Tensor | None = None
 
     def __init__(
         self,
@@ -101,6 +102,7 @@ class LearnedMetric(Metric):
         """The same T and λ with other cᵢ and Lᵢ, through which gradients flow."""
         new = copy.copy(self)
         new._buffers = {**self._buffers, "centroids": centroids, "factors": factors}
+        new._products = _products(factors)  # once, for all of a guide's steps
         return new
 
     def precision(self, z: Tensor) -> Tensor:
@@ -118,7 +120,8 @@ class LearnedMetric(Metric):
         c, y = self.centroids, z.reshape(-1, d)
         square = (y * y).sum(-1, keepdim=True) - 2 * y @ c.mT + (c * c).sum(-1)
         omega = (-square / self.temperature**2).exp()
-        kernels = (omega @ (self.factors @ self.factors.mT).flatten(1)).reshape(*z.shape, d)
+        products = _products(self.factors) if self._products is None else self._products
+        kernels = (omega @ products).reshape(*z.shape, d)
         identity = torch.eye(d, dtype=z.dtype, device=z.device)
         return 0.5 * (kernels + kernels.mT) + self.regularization * identity
 
@@ -129,16 +132,28 @@ class LearnedMetric(Metric):
         inverse = torch.cholesky_solve(identity.expand_as(factor), factor)
         return 0.5 * (inverse + inverse.mT)
 
+    def cholesky(self, z: Tensor) -> Tensor:
+        # With G⁻¹ = U Uᵀ and U upper triangular, U⁻ᵀ is the factor of G.
+        upper = self._factor(z, flipped=True).flip(-1, -2)
+        identity = torch.eye(self.dimension, dtype=z.dtype, device=z.device)
+        return torch.linalg.solve_triangular(upper.mT, identity.expand_as(upper), upper=False)
+
     def log_volume_element(self, z: Tensor) -> Tensor:
         return -self._factor(z).diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def sharp(self, z: Tensor, p: Tensor) -> Tensor:
         return torch.einsum("...ij,...j->...i", self.precision(z), p)
 
-    def _factor(self, z: Tensor) -> Tensor:
-        """The Cholesky factor of G(z)⁻¹."""
-        factor, info = torch.linalg.cholesky_ex(self.precision(z))
+    def _factor(self, z: Tensor, flipped: bool = False) -> Tensor:
+        """The Cholesky factor of G(z)⁻¹, or of that with rows and columns in reverse."""
+        precision = self.precision(z)
+        factor, info = torch.linalg.cholesky_ex(precision.flip(-1, -2) if flipped else precision)
         if info.any():
             where = z.detach()[info > 0][0].tolist() if z.dim() > 1 else z.tolist()
             raise NotPositiveDefiniteError(f"the metric is not positive definite at z = {where}")
         return factor
+
+
+def _products(factors: Tensor) -> Tensor:
+    """Lᵢ Lᵢᵀ as rows, shape `(N, d²)`."""
+    return (factors @ factors.mT).flatten(1)

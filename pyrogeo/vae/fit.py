@@ -53,6 +53,7 @@ class History:
 
 # They ask whether there are parameters, and not for each.
 _ASK_WHETHER = (Trace_ELBO, TraceMeanField_ELBO, RenyiELBO)
+_adam = partial(torch.optim.Adam, fused=True)  # one kernel for all parameters
 _plateau = partial(ReduceLROnPlateau, factor=0.5, patience=5)
 
 
@@ -62,7 +63,7 @@ def fit(
     validation: Tensor | None = None,
     *,
     objective: ELBO | None = None,
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    optimizer: Callable[..., torch.optim.Optimizer] = _adam,
     learning_rate: float = 1e-3,
     scheduler: Callable[[torch.optim.Optimizer], Any] | None = _plateau,
     epochs: int = 100,
@@ -85,7 +86,7 @@ def fit(
             with the same noise every epoch.
         objective: a Pyro ELBO, by default `Trace_ELBO()`, or one of `pyrogeo.objectives`. What it
             holds, if it has a `state_dict`, is part of the checkpoint.
-        optimizer: called as `optimizer(parameters, lr=learning_rate)`.
+        optimizer: called as `optimizer(parameters, lr=learning_rate)`, by default Adam.
         scheduler: called as `scheduler(optimizer)`, stepped after each epoch, by default
             `ReduceLROnPlateau(optimizer, factor=0.5, patience=5)` as in the paper; None for none.
         epochs: at most.

@@ -46,8 +46,11 @@ class Dynamics(Protocol):
     def momentum(self, z: Tensor, tempering: float) -> dist.TorchDistribution:
         """N(0, M(z)/tempering) at points `(*, d)`."""
 
-    def step(self, state: State, rho: Tensor, step_size: Tensor, joint: Joint):
-        """The next state and momentum."""
+    def target(self, joint: Joint) -> Joint:
+        """The part of −H that depends on z alone."""
+
+    def step(self, state: State, rho: Tensor, step_size: Tensor, target: Joint):
+        """The next state, with the target's value and gradient, and momentum."""
 
 
 class _Euclidean:
@@ -56,8 +59,11 @@ class _Euclidean:
     def momentum(self, z: Tensor, tempering: float) -> dist.TorchDistribution:
         return dist.Normal(torch.zeros_like(z), tempering**-0.5).to_event(1)
 
-    def step(self, state: State, rho: Tensor, step_size: Tensor, joint: Joint):
-        return leapfrog(lambda z: value_and_grad(joint, z), state, rho, step_size, 1)
+    def target(self, joint: Joint) -> Joint:
+        return joint
+
+    def step(self, state: State, rho: Tensor, step_size: Tensor, target: Joint):
+        return leapfrog(lambda z: value_and_grad(target, z), state, rho, step_size, 1)
 
 
 class LeapfrogGuide(nn.Module, ABC):
@@ -122,11 +128,12 @@ class LeapfrogGuide(nn.Module, ABC):
         self, dynamics: Dynamics, z: Tensor, rho: Tensor, joint: Joint
     ) -> tuple[Tensor, Tensor]:
         """(z₀, ρ₀) ↦ (z_K, ρ_K), of shape `(*, d)` each."""
-        state = State(z, *value_and_grad(joint, z))
+        target = dynamics.target(joint)
+        state = State(z, *value_and_grad(target, z))
         hot = self.tempering**-0.5
         roots = [hot + (1 - hot) * (k / self.num_steps) ** 2 for k in range(self.num_steps + 1)]
         for before, after in pairwise(roots):
-            state, rho = dynamics.step(state, rho, self.log_step_size.exp(), joint)
+            state, rho = dynamics.step(state, rho, self.log_step_size.exp(), target)
             rho = after / before * rho
         return state.z, rho
 
@@ -198,7 +205,7 @@ class Hamiltonian(LeapfrogGuide):
 
 
 def value_and_grad(joint: Joint, z: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(x, z) and its gradient, of shapes `(*,)` and `(*, d)`; differentiable where gradients are on."""
+    """A function of points and its gradient, of shapes `(*,)` and `(*, d)`; differentiable where gradients are on."""
     keep = torch.is_grad_enabled()
     _check_finite(z)
     with torch.enable_grad():

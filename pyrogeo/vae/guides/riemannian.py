@@ -116,12 +116,15 @@ class _Curved:
         factor = tempering**-0.5 * self.metric.cholesky(z)
         return dist.MultivariateNormal(torch.zeros_like(z), scale_tril=factor)
 
-    def step(self, state: State, rho: Tensor, step_size: Tensor, joint: Joint):
+    def target(self, joint: Joint) -> Joint:
+        return lambda z: joint(z) - self.metric.log_volume_element(z)
+
+    def step(self, state: State, rho: Tensor, step_size: Tensor, target: Joint):
         z, half = state.z, 0.5 * step_size
         rho = self._fixed_point(lambda r: rho + half * (state.gradient + self._pull(z, r)), rho)
         velocity = self.metric.sharp(z, rho)
         z = self._fixed_point(lambda y: state.z + half * (velocity + self.metric.sharp(y, rho)), z)
-        after = State(z, *value_and_grad(joint, z))
+        after = State(z, *value_and_grad(target, z))
         return after, rho + half * (after.gradient + self._pull(z, rho))
 
     def _fixed_point(self, function: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
@@ -130,11 +133,9 @@ class _Curved:
         return start
 
     def _pull(self, z: Tensor, rho: Tensor) -> Tensor:
-        """∂/∂z of log N(ρ; 0, G(z)), shape `(*, d)`."""
+        """∂/∂z of −½ ρᵀ G(z)⁻¹ ρ, shape `(*, d)`."""
 
-        def log_density(y: Tensor) -> Tensor:
-            return -self.metric.log_volume_element(y) - 0.5 * (rho * self.metric.sharp(y, rho)).sum(
-                -1
-            )
+        def energy(y: Tensor) -> Tensor:
+            return -0.5 * (rho * self.metric.sharp(y, rho)).sum(-1)
 
-        return value_and_grad(log_density, z)[1]
+        return value_and_grad(energy, z)[1]

@@ -33,7 +33,8 @@ class Reconstruction(Objective):
         gradient_penalty: factor of the squared Frobenius norm of the decoder's Jacobian, the mean
             x̂ of p(x|z) by z.
         directions: the norm is exact, by one forward-mode derivative along each of z's d axes at
-            the cost of d decodings; with a number, so many random directions estimate it without bias.
+            the cost of d decodings; with a number, so many random directions among the pixels estimate it
+            without bias, each at the cost of a backward pass.
 
     Raises:
         ValueError: for factors that are negative or infinite.
@@ -86,13 +87,13 @@ class Reconstruction(Objective):
 def squared_jacobian(
     function: Callable[[Tensor], Tensor], z: Tensor, directions: int | None = None
 ) -> Tensor:
-    """‖∂f(zᵢ)/∂zᵢ‖² for each point, by forward-mode differentiation, itself differentiable.
+    """‖∂f(zᵢ)/∂zᵢ‖² for each point, itself differentiable.
 
     Args:
         function: from `(*, B, d)` to `(*, B, *event)`, each point for itself.
         z: points, shape `(B, d)`.
-        directions: None for the d axes, which is exact; a number for so many Gaussian directions v,
-            of which E‖Jv‖² = ‖J‖².
+        directions: None for the exact value, by forward-mode derivatives along the d axes; a number
+            for so many Gaussian u among the values of f, of which E‖Jᵀu‖² = ‖J‖², by reverse mode.
 
     Returns:
         shape `(B,)`.
@@ -100,11 +101,24 @@ def squared_jacobian(
     >>> squared_jacobian(torch.sin, torch.zeros(3, 2))
     tensor([2., 2., 2.])
     """
-    n, d = z.shape
     if directions is None:
-        v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None].expand(d, n, d)
-    else:
-        v = torch.randn(directions, n, d, dtype=z.dtype, device=z.device) / math.sqrt(directions)
+        return _along_axes(function, z)
+    with torch.enable_grad():
+        z = z if z.requires_grad else z.detach().requires_grad_()
+        values = function(z)
+        if not values.requires_grad:  # the function does not depend on anything
+            return z.new_zeros(len(z))
+        options = {"create_graph": True, "allow_unused": True, "materialize_grads": True}
+        pulled = (
+            torch.autograd.grad(values, z, torch.randn_like(values), **options)[0]
+            for _ in range(directions)
+        )
+        return sum(gradient.square().sum(-1) for gradient in pulled) / directions
+
+
+def _along_axes(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    n, d = z.shape
+    v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None].expand(d, n, d)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(z.expand(v.shape).clone(), v.clone())
         tangent = forward_ad.unpack_dual(function(dual)).tangent
