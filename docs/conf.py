@@ -71,7 +71,7 @@ def copied_tutorials() -> None:
 def recipes_table() -> str:
     """The catalogue, whose words are the recipes' docstrings."""
     rows = [
-        f"| {{py:func}}`~pyrogeo.recipes.{name}` | {entry.summary} | {entry.source} |"
+        f"| [`{name}`](#pyrogeo.recipes.{name}) | {entry.summary} | {entry.source} |"
         for name, entry in CATALOGUE.items()
     ]
     return "\n".join(["| recipe | what it is | source |", "|:--|:--|:--|", *rows]) + "\n"

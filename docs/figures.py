@@ -38,7 +38,7 @@ from pyrogeo.vae.standard import standard_vae
 PAIRS = ((0, 1), (6, 9), (4, 3), (2, 7))
 SEED = 2
 FRAMES = 12
-SEGMENTS = 128
+SEGMENTS = 256
 ELLIPSES = 18  # along each side
 
 Grid = tuple[Tensor, Tensor]

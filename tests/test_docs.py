@@ -37,8 +37,8 @@ def found(path: str):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_names_and_files_exist(page):
     text = page.read_text()
-    for role in re.findall(r"\{py:\w+\}`([^`]+)`", text):
-        found(re.search(r"<(.+)>$", role)[1] if "<" in role else role.removeprefix("~"))
+    for name in re.findall(r"\]\(#(pyrogeo[\w.]*)\)", text):
+        found(name)
     for target in re.findall(r"\]\(((?!https?:|#)[^)#]+)", text):
         # Sphinx reads the tutorials from a copy.
         path = target.replace("../tutorials/", "tutorials/")
