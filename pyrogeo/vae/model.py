@@ -75,7 +75,7 @@ class VAE(nn.Module):
         self.prior, self.posterior, self.likelihood = prior, guide, likelihood
         self.beta = beta
         self.statement: dict[str, Any] | None = None
-        #: set by `fit`, which steps the parameters itself: an ELBO only asks whether there are any
+        # set by `fit`, which steps the parameters itself: an ELBO only asks whether there are any
         self.stepped_elsewhere = False
         self._name = f"vae{next(_numbers)}"
 
