@@ -93,6 +93,28 @@ class DiagonalCentroidMetric(CentroidMetric):
     def sharp(self, z: Tensor, p: Tensor) -> Tensor:
         return p / self.diagonal(z)
 
+    def square_gradients(self, z: Tensor, v: Tensor):
+        """q(z, v) = ⟨v, v⟩_z, its first derivatives in closed form, and g(z)."""
+        shape, d = z.shape, self.dimension
+        with torch.no_grad():
+            both = torch.cat([self._checked(z).reshape(-1, d), v.reshape(-1, d)], 1)
+            found = self.in_blocks(self._square_gradients, both)
+        q, g_z, g_v, g = found.split([1, d, d, d], 1)
+        return q.reshape(shape[:-1]), g_z.reshape(shape), g_v.reshape(shape), g.reshape(shape)
+
+    def _square_gradients(self, both: Tensor) -> Tensor:
+        """Of points and vectors side by side, `(B, 2 d)`: the parts one after another."""
+        z, v = both.split(self.dimension, 1)
+        omega, vacuum, shift = self._weights(z)
+        omega, vacuum = omega.mul_(shift.exp()), vacuum * shift.exp()
+        g = omega @ self._precisions + vacuum
+        square = (v * v).sum(-1, keepdim=True)
+        weighted = omega.mul_((v * v) @ self._precisions.T)
+        slope, offset = (weighted @ self._products).chunk(2, 1)
+        pull = self.bandwidth**-2 * (slope * (z - self._centre) - offset)
+        fall = self.decay * vacuum * square * z
+        return torch.cat([(g * v * v).sum(-1, keepdim=True), -2 * (pull + fall), 2 * g * v, g], 1)
+
     def square_derivatives(self, z: Tensor, v: Tensor):
         """First and second derivatives of q(z, v) = ⟨v, v⟩_z in closed form.
 

@@ -85,6 +85,24 @@ class Metric(nn.Module, ABC):
         p = p.expand(torch.broadcast_shapes(p.shape, factor.shape[:-1]))
         return torch.cholesky_solve(p[..., None], factor)[..., 0]
 
+    def square_gradients(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q(z, v) = ⟨v, v⟩_z and its first derivatives, by autograd unless a subclass has better.
+
+        Args:
+            z, v: points and tangent vectors of shape `(*, d)`.
+
+        Returns:
+            q, shape `(*,)`; ∂q/∂z and ∂q/∂v, shape `(*, d)`; and weights w > 0 of shape `(*, 1)` or `(*, d)`
+            with G(z) ≈ diag w, by which solvers scale their steps.
+        """
+        with torch.enable_grad():
+            z, v = z.detach().requires_grad_(), v.detach().requires_grad_()
+            q = self.inner(z, v, v)
+            g_z, g_v = _grad(q.sum(), (z, v))
+        q, v = q.detach(), v.detach()
+        size = v.square().sum(-1).clamp(min=torch.finfo(v.dtype).tiny)
+        return q, g_z, g_v, (q / size)[..., None]
+
     def square_derivatives(
         self, z: Tensor, v: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
