@@ -338,3 +338,22 @@ def test_steps_that_are_too_large_are_named(make):
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make(pg.networks.mlp(5, 4))
+
+
+def test_under_the_euclidean_metric_it_is_the_hamiltonian_guide(digits):
+    """Its leapfrog is then the plain one, whose kinetic energy does not depend on the point."""
+    network = pg.networks.mlp((1, 8, 8), 16, 2 * 3)
+    decoder = likelihoods.Bernoulli(pg.networks.mlp(3, 16, (1, 8, 8)))
+    options = {"num_steps": 3, "step_size": 0.1, "tempering": 0.5}
+    losses, gradients = [], []
+    for guide in (
+        guides.Hamiltonian(network, **options),
+        guides.Riemannian(network, pg.geometry.Euclidean(), **options),
+    ):
+        vae = pg.VAE(priors.StandardNormal(3), guide, decoder)
+        vae.zero_grad()
+        pyro.set_rng_seed(0)
+        losses.append(Trace_ELBO().loss_and_grads(vae.model, vae.guide, digits.train[:20]))
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)

@@ -212,7 +212,13 @@ def value_and_grad(joint: Joint, z: Tensor) -> tuple[Tensor, Tensor]:
         # A view of its own: what else the function holds may depend on z, a momentum say, and stays fixed.
         z = z.view_as(z) if z.requires_grad else z.detach().requires_grad_()
         value = joint(z)
-        (gradient,) = torch.autograd.grad(value.sum(), z, create_graph=keep)
+        if (
+            not value.requires_grad
+        ):  # a constant, such as the kinetic energy under a constant metric
+            return value, torch.zeros_like(z)
+        (gradient,) = torch.autograd.grad(
+            value.sum(), z, create_graph=keep, allow_unused=True, materialize_grads=True
+        )
     return (value, gradient) if keep else (value.detach(), gradient)
 
 
