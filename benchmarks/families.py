@@ -31,7 +31,8 @@ from torch import Tensor, nn
 
 import pyrogeo as pg
 from pyrogeo import recipes
-from pyrogeo.distributions import choose_bandwidth, fit_flow, fit_gaussian_mixture, fit_two_stage
+from pyrogeo.distributions import choose_bandwidth
+from pyrogeo.latents import fit_flow, fit_gaussian_mixture, fit_two_stage
 from pyrogeo.sampling.protocol import paper_protocol
 
 D = 16

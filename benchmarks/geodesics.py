@@ -25,8 +25,8 @@ from torch import Tensor
 import pyrogeo as pg
 from pyrogeo.errors import GeodesicWarning
 from pyrogeo.geometry import Curve, Metric, geodesic
-from pyrogeo.geometry.distances import distance_matrix
-from pyrogeo.vae.standard import standard_vae
+from pyrogeo.geometry.curves.distances import distance_matrix
+from pyrogeo.recipes.standard import standard_vae
 
 
 class HalfPlane(Metric):

@@ -23,8 +23,8 @@ from pyrogeo import plots
 from pyrogeo._random import forked
 from pyrogeo.distributions.smc import anneal
 from pyrogeo.geometry import DiagonalCentroidMetric
+from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.sampling import paper_protocol
-from pyrogeo.vae.standard import standard_vae
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "black")

@@ -7,30 +7,17 @@ Where no other is named, "the paper" is Chadebec, Allassonnière, *A geometric p
 variational autoencoders*, NeurIPS 2022, and "slides" are the authors' talk on it.
 """
 
-from pyrogeo import datasets, errors, plots, recipes
-from pyrogeo.distributions import GeometricMixture, RiemannianUniform
-from pyrogeo.geometry import CentroidMetric, Metric
-from pyrogeo.sampling import BatchHMC, diagnose, sample, sample_smc
-from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, objectives, priors
+from typing import Any
 
-__all__ = [
-    "VAE",
-    "BatchHMC",
-    "CentroidMetric",
-    "GeometricMixture",
-    "Metric",
-    "RiemannianUniform",
-    "datasets",
-    "diagnose",
-    "errors",
-    "fit",
-    "guides",
-    "likelihoods",
-    "networks",
-    "objectives",
-    "plots",
-    "priors",
-    "recipes",
-    "sample",
-    "sample_smc",
-]
+import lazy_loader
+
+# What is here stands in `__init__.pyi`, and is imported when it is first used.
+_attached, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pyrogeo")
+    return _attached(name)

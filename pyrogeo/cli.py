@@ -99,7 +99,7 @@ def demo(
     Example: pyrogeo demo --latent-dim 16 --out digits-16
     """
     with _one_line_errors():
-        from pyrogeo import demo
+        from pyrogeo.jobs import demo
 
         found = demo.run(out, latent_dim, seed, method=method, progress=progress)
         for name, diagnosis in found.items():
@@ -237,7 +237,7 @@ def _program(
 ) -> tuple[Any, Any]:
     """The VAE and its objective, None for the usual one."""
     from pyrogeo.recipes import from_words
-    from pyrogeo.vae.standard import standard_vae
+    from pyrogeo.recipes.standard import standard_vae
 
     words = {
         name: value for name, value in {"guide": guide, "beta": beta}.items() if value is not None
@@ -419,7 +419,7 @@ def plot(run: RunFolder, force: Force = False) -> None:
         import matplotlib
 
         matplotlib.use("Agg")
-        from pyrogeo.figures import draw
+        from pyrogeo.reports.pictures import draw
 
         for path in draw(run, replace=force):
             typer.echo(f"written to {path}")
@@ -444,7 +444,7 @@ def report(
         import matplotlib
 
         matplotlib.use("Agg")
-        from pyrogeo.report import report
+        from pyrogeo.reports import report
 
         typer.echo(f"written to {report(run, out, replace=force)}")
 

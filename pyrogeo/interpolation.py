@@ -60,7 +60,7 @@ def interpolate(
     Warns:
         GeodesicWarning: as `geodesic` does.
 
-    >>> from pyrogeo.vae.standard import standard_vae
+    >>> from pyrogeo.recipes.standard import standard_vae
     >>> vae = standard_vae((1, 8, 8), 2, hidden=(16,))
     >>> found = interpolate(vae, torch.zeros(3, 1, 8, 8), torch.ones(1, 1, 8, 8), num=5)
     >>> found.latent.shape, found.frames.shape

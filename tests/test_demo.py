@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 import pyrogeo as pg
-from pyrogeo import demo
 from pyrogeo.cli import app
+from pyrogeo.jobs import demo
 from pyrogeo.methods import METHODS
 from pyrogeo.run import Run
 

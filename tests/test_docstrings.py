@@ -21,20 +21,20 @@ NOT_WALKED = {"cli"}  # Typer makes its help of the docstrings
 
 #: What has no example of its own, and why.
 WITHOUT_EXAMPLE = {
-    "demo.run": "trains a VAE; tests/test_demo.py runs it",
-    "figures.draw": "needs a run folder with a trained VAE; tests/test_cli.py draws one",
-    "report.report": "the same; tests/test_report.py writes one",
+    "jobs.demo.run": "trains a VAE; tests/test_demo.py runs it",
+    "reports.pictures.draw": "needs a run folder with a trained VAE; tests/test_cli.py draws one",
+    "reports.report": "the same; tests/test_report.py writes one",
 }
 #: Results, which the example of the function that returns them shows.
 RETURNED_BY = {
-    "distributions.AutoregressiveFlow": "distributions.fit_flow",
+    "latents.AutoregressiveFlow": "latents.fit_flow",
     "distributions.BandwidthChoice": "distributions.choose_bandwidth",
-    "distributions.TwoStage": "distributions.fit_two_stage",
+    "latents.TwoStage": "latents.fit_two_stage",
     "geometry.DistanceMap": "geometry.distance_map",
     "geometry.Geodesic": "geometry.geodesic",
     "interpolation.Interpolation": "interpolation.interpolate",
     "moves.Transition": "moves.hmc",
-    "sampling.Diagnosis": "sampling.diagnose",
+    "verdict.Diagnosis": "verdict.diagnose",
     "vae.History": "vae.fit",
 }
 

@@ -11,7 +11,7 @@ from pyro.infer import Trace_ELBO
 import pyrogeo as pg
 from pyrogeo.geometry import LearnedMetric, Metric
 from pyrogeo.recipes import CATALOGUE
-from pyrogeo.vae.standard import LIKELIHOODS
+from pyrogeo.recipes.standard import LIKELIHOODS
 
 #: less work than the defaults where a step takes long; β-VAE's β = 4 needs more than two epochs
 OPTIONS = {

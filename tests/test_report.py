@@ -10,9 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 from pyrogeo.cli import app
-from pyrogeo.report import report
+from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.reports import report
 from pyrogeo.run import Run
-from pyrogeo.vae.standard import standard_vae
 from tests.test_run import FAST, some_data
 
 

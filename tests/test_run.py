@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import pyrogeo as pg
-from pyrogeo import figures
 from pyrogeo.datasets import Dataset
+from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.reports import pictures as figures
 from pyrogeo.run import Run
-from pyrogeo.vae.standard import standard_vae
 from tests.conftest import small_vae
 
 FAST = {"num_chains": 2, "warmup_steps": 10, "seed": 0, "progress": False}

@@ -13,7 +13,7 @@ from torch.distributions import constraints
 from pyrogeo.distributions.mixture import GeometricMixture, StartingLaw
 from pyrogeo.errors import GeodesicWarning, NonFiniteDensityError, SamplingWarning
 from pyrogeo.geometry import CentroidMetric, Curve, Metric, geodesic
-from pyrogeo.geometry.geodesics import check_inside
+from pyrogeo.geometry.curves.geodesic import check_inside
 
 __all__ = ["RiemannianNormal"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from pyrogeo.geometry._checks import check_points
-from pyrogeo.geometry.pullback import Pullback
+from pyrogeo.geometry.checks import check_points
+from pyrogeo.geometry.metrics.pullback import Pullback
 
 __all__ = ["laplace_covariances"]
 

@@ -10,8 +10,8 @@ from scipy.stats import rankdata
 
 from pyrogeo.distributions import BandwidthChoice
 from pyrogeo.plots._plane import PALETTE
-from pyrogeo.sampling.diagnostics import series
 from pyrogeo.vae import History
+from pyrogeo.verdict.diagnosis import series
 
 __all__ = ["bandwidth", "chains", "history"]
 

@@ -74,7 +74,7 @@ def reconstructions(vae: VAE, data: Tensor, ax: Axes | None = None, columns: int
         ax: to draw into.
         columns: images shown at most.
 
-    >>> from pyrogeo.vae.standard import standard_vae
+    >>> from pyrogeo.recipes.standard import standard_vae
     >>> ax = reconstructions(standard_vae((1, 8, 8), 2, hidden=(16,)), torch.rand(5, 1, 8, 8))
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['data', 'reconstruction']

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypedDict
 import torch
 from pyro.infer import ELBO
 
+from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.vae import VAE
-from pyrogeo.vae.standard import standard_vae
 
 __all__ = [
     "CATALOGUE",

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.standard import standard_parts
 from pyrogeo.vae import VAE, guides, networks, objectives, priors
-from pyrogeo.vae.standard import standard_parts
 
 __all__ = ["aae", "ae", "rae", "rae_gp", "rae_l2", "rae_sn", "wae_mmd"]
 

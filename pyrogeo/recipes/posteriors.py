@@ -13,8 +13,8 @@ from pyro.infer import Trace_ELBO
 
 from pyrogeo.geometry import LearnedMetric
 from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.standard import standard_parts
 from pyrogeo.vae import VAE, guides, priors
-from pyrogeo.vae.standard import standard_parts
 
 __all__ = ["hvae", "iaf", "planar", "radial", "rhvae"]
 

@@ -8,8 +8,8 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.standard import standard_parts
 from pyrogeo.vae import VAE, guides, priors
-from pyrogeo.vae.standard import standard_parts
 
 __all__ = ["flow_prior", "mixture_prior", "vamp"]
 

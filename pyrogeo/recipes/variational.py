@@ -5,8 +5,8 @@ from typing import Unpack
 from pyro.infer import Trace_ELBO
 
 from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.vae import networks, objectives
-from pyrogeo.vae.standard import standard_vae
 
 __all__ = ["beta_vae", "iwae", "vae", "vae_gan"]
 

@@ -1,9 +1,6 @@
-"""Chains and the verdict: kernels on our densities, as ArviZ data."""
+"""Chains: kernels on our densities, and what else draws latent points, as ArviZ data."""
 
-from pyrogeo.sampling.batch_hmc import BatchHMC
-from pyrogeo.sampling.diagnostics import Diagnosis, diagnose
-from pyrogeo.sampling.mcmc import sample
-from pyrogeo.sampling.protocol import paper_protocol
-from pyrogeo.sampling.smc_runs import sample_smc
+import lazy_loader
 
-__all__ = ["BatchHMC", "Diagnosis", "diagnose", "paper_protocol", "sample", "sample_smc"]
+# So that the records of `methods`, which the command line reads, need no torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -302,7 +302,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: for a folder without a VAE, or with one of other parts.
         """
-        from pyrogeo.vae.standard import standard_vae  # it imports this class
+        from pyrogeo.recipes.standard import standard_vae  # it imports this class
 
         words = read_json(Path(folder) / _WORDS, _WORDS_KIND)
         if not words.get("statement"):

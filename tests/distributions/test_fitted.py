@@ -13,7 +13,7 @@ from scipy.stats import chi2, norm
 from sklearn.mixture import GaussianMixture
 
 import pyrogeo as pg
-from pyrogeo.distributions import TwoStage, fit_flow, fit_gaussian_mixture, fit_two_stage
+from pyrogeo.latents import TwoStage, fit_flow, fit_gaussian_mixture, fit_two_stage
 from tests.conftest import small_vae
 
 ALPHA = 1e-6

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.distributions import Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
 
 from pyrogeo.geometry import CentroidMetric, DiagonalCentroidMetric, FullCentroidMetric
-from pyrogeo.geometry.centroid_metric import VACUUM_FRACTION
+from pyrogeo.geometry.metrics.centroid.base import VACUUM_FRACTION
 from tests.geometry.metrics import diagonal, full
 
 
@@ -89,8 +89,8 @@ def test_blocks_make_no_difference(monkeypatch):
     metric = diagonal(10, 3)
     z = torch.randn(50, 3, dtype=torch.float64)
     whole = metric.log_volume_element_and_grad(z)
-    monkeypatch.setattr("pyrogeo.geometry.centroid_metric._BLOCK", 70)
-    monkeypatch.setattr("pyrogeo.geometry.centroid_metric._LEAST_ROWS", 3)
+    monkeypatch.setattr("pyrogeo.geometry.metrics.centroid.base._BLOCK", 70)
+    monkeypatch.setattr("pyrogeo.geometry.metrics.centroid.base._LEAST_ROWS", 3)
     pieces = metric.log_volume_element_and_grad(z)
     torch.testing.assert_close(whole, pieces)
     torch.testing.assert_close(metric.log_volume_element(z), whole[0])

@@ -6,8 +6,9 @@ import torch
 from sklearn.metrics import pairwise_distances
 
 from pyrogeo.geometry import Conformal, Euclidean
-from pyrogeo.geometry.centroids import INITS, KMedoids, _Points, default_bandwidth, select
-from pyrogeo.geometry.distances import distance_matrix
+from pyrogeo.geometry.curves.distances import distance_matrix
+from pyrogeo.geometry.kmedoids import INITS, KMedoids, default_bandwidth, select
+from pyrogeo.geometry.point_sets import Points
 
 try:
     import sklearn_extra.cluster as sklearn_extra
@@ -38,7 +39,7 @@ def test_a_fixed_point_of_the_alternation(points, init):
 def test_build_is_greedy(points):
     x = points[:150]
     distances = pairwise_distances(x)
-    medoids = KMedoids(6, init="build", max_iter=1)._initial(_Points(x))
+    medoids = KMedoids(6, init="build", max_iter=1)._initial(Points(x))
     chosen = []
     for medoid in medoids:
         costs = [distances[[*chosen, i]].min(0).sum() for i in range(len(x))]
@@ -62,7 +63,7 @@ def test_one_seed_one_selection(points):
 
 def test_chunks_make_no_difference(points, monkeypatch):
     whole = KMedoids(20, init="heuristic").fit(points).medoid_indices_
-    monkeypatch.setattr("pyrogeo.geometry.centroids._MEBIBYTES", 1)
+    monkeypatch.setattr("pyrogeo.geometry.point_sets._MEBIBYTES", 1)
     pieces = KMedoids(20, init="heuristic").fit(points).medoid_indices_
     np.testing.assert_array_equal(whole, pieces)
 

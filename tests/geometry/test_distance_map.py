@@ -21,7 +21,7 @@ from pyrogeo.geometry import (
 )
 from tests.geometry.metrics import HalfPlane, diagonal
 
-module = sys.modules["pyrogeo.geometry.distance_maps"]
+module = sys.modules["pyrogeo.geometry.curves.distance_maps"]
 POINT = torch.tensor([0.1234, -0.0456], dtype=torch.float64)
 
 

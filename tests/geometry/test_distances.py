@@ -39,7 +39,7 @@ def test_the_matrix_of_distances(name):
 def test_blocks_of_pairs_make_no_difference(monkeypatch):
     x = uniform(0.2, 1.2)[:7]
     whole = distance_matrix(HalfPlane(), x, progress=False)
-    monkeypatch.setattr("pyrogeo.geometry.distances._PAIRS", 4)
+    monkeypatch.setattr("pyrogeo.geometry.curves.distances._PAIRS", 4)
     torch.testing.assert_close(distance_matrix(HalfPlane(), x, progress=False), whole)
 
 
@@ -55,7 +55,7 @@ def test_a_bar_is_shown(capsys):
 
 
 def test_one_warning_for_all_pairs(monkeypatch):
-    monkeypatch.setattr("pyrogeo.geometry.distances._PAIRS", 2)
+    monkeypatch.setattr("pyrogeo.geometry.curves.distances._PAIRS", 2)
     x = uniform(0.2, 1.2)[:4]
     with pytest.warns(GeodesicWarning, match="^of 6 geodesics 6 did not converge, and 0") as record:
         distance_matrix(HalfPlane(), x, progress=False, max_iterations=1)

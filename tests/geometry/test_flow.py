@@ -127,7 +127,7 @@ def test_transport_along_polylines_and_in_blocks(monkeypatch):
     curves = Curve(nodes, degree=1)
     whole = parallel_transport(sphere, curves, v)
     assert whole.shape == (3, 5, 2)
-    monkeypatch.setattr("pyrogeo.geometry.flow._NUMBERS", 3000)
+    monkeypatch.setattr("pyrogeo.geometry.curves.exponential._NUMBERS", 3000)
     torch.testing.assert_close(parallel_transport(sphere, curves, v), whole)
     # Segment after segment.
     step = v.expand(3, 5, 2)

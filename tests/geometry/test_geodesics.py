@@ -17,7 +17,7 @@ from pyrogeo.geometry import (
     geodesic,
     volume_seeking,
 )
-from pyrogeo.geometry.graphs import shortest_paths
+from pyrogeo.geometry.curves.graphs import shortest_paths
 from tests.geometry.curved import MANIFOLDS
 from tests.geometry.metrics import METRICS, Disk, HalfPlane, diagonal
 
@@ -148,7 +148,7 @@ def test_paths_do_not_depend_on_other_pairs(monkeypatch):
     together = shortest_paths(Euclidean(), points, a, b, 4)
     alone = shortest_paths(Euclidean(), points, a[4:5], b[4:5], 4)
     torch.testing.assert_close(together.nodes[4:5], alone.nodes)
-    monkeypatch.setattr("pyrogeo.geometry.graphs._BLOCK", 2)
+    monkeypatch.setattr("pyrogeo.geometry.curves.graphs._BLOCK", 2)
     blocks = shortest_paths(Euclidean(), points, a, b, 4)
     torch.testing.assert_close(together.nodes, blocks.nodes)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pyrogeo.sampling import diagnose
 from pyrogeo.sampling.draws import to_arviz
+from pyrogeo.verdict import diagnose
 
 
 def autoregressive(rng, rho, chains, draws, d):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pyrogeo as pg
-from pyrogeo.vae.standard import standard_vae
+from pyrogeo.recipes.standard import standard_vae
 
 # β, likelihood, the share of the draws that 32 runs must be worth
 SYSTEMS = {"isolated": (0.01, "squared-error", 0.5), "overlapping": (1.0, "bernoulli", 0.1)}

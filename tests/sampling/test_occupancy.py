@@ -4,7 +4,7 @@ import torch
 
 import pyrogeo as pg
 from pyrogeo.sampling.draws import to_arviz
-from pyrogeo.sampling.occupancy import nearest_centroids, perplexity
+from pyrogeo.verdict.occupancy import nearest_centroids, perplexity
 from tests.distributions.test_uniform import separate
 from tests.geometry.metrics import diagonal, full
 

@@ -10,7 +10,7 @@ from pyro.optim import Adam
 from torch import nn
 
 import pyrogeo as pg
-from pyrogeo.vae.standard import standard_vae
+from pyrogeo.recipes.standard import standard_vae
 from tests.conftest import small_vae
 
 ELBOS = {

@@ -1,0 +1,150 @@
+"""A quasi-Newton method for the energy of cubic splines with few nodes, many curves at once.
+
+The energy E = ∫ ‖γ'‖² dt is taken at four points of each segment, so that a curve sees what lies between
+its nodes and cannot step over it. L-BFGS starts from P⁻¹, P the part of the Hessian that stays when G is held
+constant at diag(w): with the velocities γ' = V z of the nodes z, P = 2 ∫ Vᵀ diag(w) V dt. Only first
+derivatives of the metric are needed.
+
+Source: Nocedal, Wright, *Numerical optimization*, 2006, algorithm 7.4.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrogeo.geometry.curves.curve import Curve
+from pyrogeo.geometry.curves.newton import Solution, escaped
+from pyrogeo.geometry.metrics.base import Metric
+
+__all__ = ["minimize"]
+
+_POINTS = 4  # of the quadrature, in each segment
+_MEMORY = 6
+_REFRESH = 3  # steps after which P is made anew
+_RIDGE = 1e-3  # of P's mean diagonal, added to it
+_BACKTRACKS = 3
+_PATIENCE = 2  # steps without success, the second along −P⁻¹ g
+
+
+class _Basis(NamedTuple):
+    """From nodes to positions and velocities at the points of the quadrature, `(q, n + 1)` each."""
+
+    position: Tensor
+    velocity: Tensor
+
+
+class _State(NamedTuple):
+    """Of the curves that still move: nodes, energy, its gradient in the inner nodes, and w."""
+
+    nodes: Tensor
+    energy: Tensor
+    gradient: Tensor
+    weight: Tensor
+
+
+def minimize(metric: Metric, nodes: Tensor, tolerance: float, max_iterations: int) -> Solution:
+    """Moves the inner nodes `(B, n + 1, d)` until √(gᵀP⁻¹g / E) is at most the tolerance."""
+    nodes, basis = nodes.clone(), _basis(nodes)
+    residual = nodes.new_full((len(nodes),), torch.inf)
+    iterations = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
+    active = torch.arange(len(nodes), device=nodes.device)
+    state, memory = _evaluate(metric, nodes, basis), []
+    stuck = torch.zeros_like(iterations)  # steps in a row that led no lower
+    for step in range(max_iterations):
+        if step % _REFRESH == 0:
+            factor = _factor(state.weight, basis)
+        flat = (state.gradient * _apply(factor, state.gradient)).sum((-2, -1))
+        residual[active] = torch.where(state.energy > 0, flat / state.energy, 0).sqrt()
+        moving = (residual[active] > tolerance) & (stuck < _PATIENCE)
+        if not moving.all():
+            active, factor, stuck = active[moving], factor[moving], stuck[moving]
+            state = _State(*(x[moving] for x in state))
+            memory = [tuple(x[moving] for x in pair) for pair in memory]
+        if len(active) == 0:
+            break
+        after = _step(metric, basis, state, _direction(state.gradient, memory, factor))
+        moved = (after.nodes - state.nodes)[:, 1:-1]
+        memory = [*memory, _pair(moved, after.gradient - state.gradient)][-_MEMORY:]
+        lower = after.energy < state.energy
+        stuck = torch.where(lower, 0, stuck + 1)
+        memory = [(m, c, torch.where(lower, rho, 0.0)) for m, c, rho in memory]  # start afresh
+        state = after
+        nodes[active] = state.nodes
+        iterations[active] += 1
+    return Solution(nodes, residual, iterations)
+
+
+def _basis(nodes: Tensor) -> _Basis:
+    n = nodes.shape[1] - 1
+    q = _POINTS * n
+    units = Curve(torch.eye(n + 1, dtype=nodes.dtype, device=nodes.device))
+    t = (torch.arange(q, dtype=nodes.dtype, device=nodes.device) + 0.5) / q
+    return _Basis(units(t), units.velocity(t))
+
+
+def _evaluate(metric: Metric, nodes: Tensor, basis: _Basis) -> _State:
+    """The state at nodes; of infinite energy outside the domain, and on the way to infinity."""
+    z, v = basis.position @ nodes, basis.velocity @ nodes
+    out = escaped(nodes) | ~metric.contains(z).all(-1)
+    z = torch.where(out[:, None, None], nodes[:, :1], z)
+    q, in_z, in_v, weight = metric.square_gradients(z, v)
+    slope = basis.position.mT @ in_z + basis.velocity.mT @ in_v
+    out |= ~torch.isfinite(slope).all(-1).all(-1)
+    energy = torch.where(out, torch.inf, q.mean(-1))
+    return _State(nodes, energy, slope[:, 1:-1] / len(basis.position), weight)
+
+
+def _factor(weight: Tensor, basis: _Basis) -> Tensor:
+    """Cholesky factors of P, `(B, 1 or d, n − 1, n − 1)`."""
+    v = basis.velocity[:, 1:-1]
+    p = torch.einsum("qi,bqk,qj->bkij", v, 2 * weight / len(v), v)
+    mean = p.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=torch.finfo(p.dtype).tiny ** 0.5)
+    return torch.linalg.cholesky(p + _RIDGE * mean[..., None, None] * torch.eye(v.shape[1]).to(p))
+
+
+def _apply(factor: Tensor, x: Tensor) -> Tensor:
+    """P⁻¹ x for x of shape `(B, n − 1, d)`."""
+    if factor.shape[1] == 1:
+        return torch.cholesky_solve(x, factor[:, 0])
+    return torch.cholesky_solve(x.mT[..., None], factor)[..., 0].mT
+
+
+def _pair(moved: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Steps, changes of the gradient and 1 / their products, which is 0 where those are not positive."""
+    product = (moved * change).sum((-2, -1))
+    usable = product > torch.finfo(moved.dtype).tiny ** 0.5
+    return moved, change, torch.where(usable, 1 / product, 0.0)
+
+
+def _direction(gradient: Tensor, memory: list, factor: Tensor) -> Tensor:
+    """−H g by the two loops of L-BFGS; −P⁻¹ g where that does not descend."""
+    q, weights = gradient, []
+    for moved, change, rho in reversed(memory):
+        weights.append(rho * (moved * q).sum((-2, -1)))
+        q = q - weights[-1][:, None, None] * change
+    p = _apply(factor, q)
+    for (moved, change, rho), weight in zip(memory, reversed(weights), strict=True):
+        p = p + (weight - rho * (change * p).sum((-2, -1)))[:, None, None] * moved
+    descends = (p * gradient).sum((-2, -1)) > 0
+    return -torch.where(descends[:, None, None], p, _apply(factor, gradient))
+
+
+def _step(metric: Metric, basis: _Basis, state: _State, direction: Tensor) -> _State:
+    """As far along the direction as the energy falls, each curve for itself; or not at all."""
+    slope = (direction * state.gradient).sum((-2, -1))
+    size = torch.ones_like(slope)
+    best = [x.clone() for x in state]
+    rest = torch.arange(len(slope), device=slope.device)
+    for _ in range(1 + _BACKTRACKS):
+        nodes = state.nodes[rest].clone()
+        nodes[:, 1:-1] += size[rest, None, None] * direction[rest]
+        tried = _evaluate(metric, nodes, basis)
+        lower = tried.energy <= state.energy[rest] + 1e-4 * size[rest] * slope[rest]
+        for old, new in zip(best, tried, strict=True):
+            old[rest[lower]] = new[lower]
+        rest = rest[~lower]
+        if len(rest) == 0:
+            break
+        size[rest] *= 0.25
+    return _State(*best)

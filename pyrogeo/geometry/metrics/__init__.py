@@ -1,0 +1,1 @@
+"""Metrics: a symmetric positive definite matrix at every latent point, in several makes."""

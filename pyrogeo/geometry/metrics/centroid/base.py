@@ -1,0 +1,346 @@
+"""The metric of a VAE's posteriors (slides, Eq. 4 and Algorithm 1).
+
+G(z) = Σᵢ Σᵢ⁻¹ ωᵢ(z) + λ e^{−τ‖z‖²} I,   ωᵢ(z) = exp(−(z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ) / ρ²).
+
+Everything is computed relative to the largest of log ωᵢ(z) and log λ − τ‖z‖², point by point, so
+that nothing under- or overflows however far z lies from the data. Distances come from matrix
+products with z and cᵢ taken from the centroids' mean. For diagonal covariances the rounding error of a
+squared distance is then at most about `4 ε Σₑ sᵢₑ (|zₑ| + |cᵢₑ|)²` with sᵢ the precisions and ε the
+machine epsilon: with float32, centroids 3 units from their mean and σ = 0.03 some hundredths, with
+float64 nothing. For full covariances it also grows with their condition number; very large ones warn.
+"""
+
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from pyrogeo._files import read_tensors, write_tensors
+from pyrogeo.geometry.checks import check_points
+from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
+from pyrogeo.geometry.metrics.base import Metric
+from pyrogeo.geometry.metrics.centroid.build import chosen_centroids
+
+__all__ = ["CentroidMetric"]
+
+VACUUM_FRACTION = 0.01  # what decay=None leaves to the λ term, at most
+_KIND = "a centroid metric"
+_RAY = 128  # points of the quadrature to infinity
+_BLOCK = 2**19  # numbers in a (points × centroids) block: 4 MiB in float64, what a cache holds
+_LEAST_ROWS = 64  # of a block, below which the products no longer pay for reading the centroids
+
+
+class CentroidMetric(Metric):
+    """Base of `DiagonalCentroidMetric` and `FullCentroidMetric`; made by `from_posterior`.
+
+    Attributes:
+        centroids: cᵢ, shape `(K, d)`.
+        bandwidth: ρ, which a distance measured in posterior standard deviations is compared with.
+        regularization: λ.
+        decay: τ.
+
+    Raises:
+        ValueError: for centroids of another shape or not finite, and settings out of range.
+
+    >>> from torch.distributions import Normal
+    >>> metric = CentroidMetric.from_posterior(Normal(torch.eye(2), torch.ones(2, 2)), None)
+    >>> metric.n_centroids, metric.bandwidth  # the medoids are √2 apart
+    (2, tensor(1.4142, dtype=torch.float64))
+    """
+
+    # The class for full covariances and the one for diagonal ones, which name themselves.
+    _kinds: ClassVar[dict[bool, type["CentroidMetric"]]] = {}
+
+    centroids: Tensor
+    bandwidth: Tensor
+    regularization: Tensor
+    decay: Tensor
+
+    def __init_subclass__(cls, full: bool | None = None, **options: Any):
+        super().__init_subclass__(**options)
+        if full is not None:
+            CentroidMetric._kinds[full] = cls
+
+    def __init__(
+        self,
+        centroids: Tensor,
+        bandwidth: float | None,
+        regularization: float,
+        decay: float | None,
+    ):
+        super().__init__()
+        check_points("centroids", centroids)
+        self.register_buffer("centroids", centroids.detach().clone())
+        if bandwidth is None:
+            bandwidth = default_bandwidth(centroids.detach().cpu().double().numpy())
+        if not 0 < bandwidth < math.inf:
+            raise ValueError(f"bandwidth ρ must be positive and finite, got {bandwidth}")
+        if not 0 <= regularization < math.inf:
+            raise ValueError(
+                f"regularization λ must be finite and not negative, got {regularization}"
+            )
+        if decay is None:
+            decay = _proper_decay(*centroids.shape, float(bandwidth), float(regularization))
+        if not 0 <= decay < math.inf:
+            raise ValueError(f"decay τ must be finite and not negative, got {decay}")
+        for name, value in [
+            ("bandwidth", bandwidth),
+            ("regularization", regularization),
+            ("decay", decay),
+        ]:
+            self.register_buffer(name, centroids.new_tensor(float(value)))
+
+    @classmethod
+    def from_posterior(
+        cls,
+        posterior: Distribution,
+        n_centroids: int | None = 100,
+        bandwidth: float | None = None,
+        regularization: float = 0.01,
+        decay: float | None = None,
+        estimator: MedoidEstimator | None = None,
+        init: str = "k-medoids++",
+        seed: int | None = 0,
+        dtype: torch.dtype = torch.float64,
+        covariance: str = "posterior",
+        n_neighbors: int = 30,
+    ) -> "CentroidMetric":
+        """Algorithm 1: centroids among the posterior means, with their covariances.
+
+        Args:
+            posterior: a torch or Pyro distribution over N latent points: `Normal` of batch shape
+                `(N, d)`, or batch shape `(N,)` and event shape `(d,)`: `Independent` (its mean and
+                variance), `MultivariateNormal` or `LowRankMultivariateNormal` (its covariance), or a
+                point mass, such as Pyro's `Delta`, with `covariance="local"`. The posterior of a
+                deterministic encoder can also be given, as `MultivariateNormal(means, covariances)`, say
+                with `laplace_covariances` of its decoder.
+            n_centroids: K, or None for all N points.
+            bandwidth: ρ; None takes the paper's maxᵢ min_{j≠i} ‖cᵢ − cⱼ‖.
+            regularization: λ.
+            decay: τ; None takes the one for which the λ term holds at most 1% of the volume.
+            estimator: selects the centroids instead of the built-in `KMedoids`: `fit(X)` and then
+                `medoid_indices_`, as `sklearn_extra.cluster.KMedoids` and `CLARA` have.
+            init, seed: of the built-in `KMedoids`.
+            dtype: of the metric. In float32, see the bound in this module's docstring.
+            covariance: `"posterior"` takes the posterior's Σᵢ; `"local"` adds to it the scatter of the
+                nearest embeddings around their mean, a full covariance that follows the data.
+            n_neighbors: embeddings that make a local scatter.
+
+        Returns:
+            a `DiagonalCentroidMetric`, or a `FullCentroidMetric` for multivariate normals.
+
+        Raises:
+            ValueError: for anything else, non-finite moments, more centroids than points, and
+                settings out of range.
+
+        Source: Chadebec, Allassonnière, *A geometric perspective on variational autoencoders*,
+        NeurIPS 2022.
+
+        >>> from torch.distributions import Normal
+        >>> means = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0))
+        >>> posterior = Normal(means, torch.full((25, 2), 0.1))
+        >>> CentroidMetric.from_posterior(posterior, n_centroids=25)
+        DiagonalCentroidMetric(K=25, d=2, bandwidth=1, regularization=0.01, decay=0.04)
+        """
+        loc, spread, is_full = chosen_centroids(
+            posterior, n_centroids, estimator, init, seed, dtype, covariance, n_neighbors
+        )
+        return cls._kinds[is_full](loc, spread, bandwidth, regularization, decay)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the metric to a safetensors file, replacing it if it exists."""
+        write_tensors(path, self.state_dict(), _KIND, name=type(self).__name__)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "CentroidMetric":
+        """The metric that `save` wrote, diagonal or full.
+
+        Raises:
+            ValueError: for a file that is missing, truncated, foreign or of a newer format.
+        """
+        tensors, words = read_tensors(path, _KIND)
+        kind = {kind.__name__: kind for kind in cls._kinds.values()}[words["name"]]
+        numbers = {k: tensors.pop(k).item() for k in ("bandwidth", "regularization", "decay")}
+        return kind(**tensors, **numbers)
+
+    def with_bandwidth(self, bandwidth: float, decay: float | None = None) -> "CentroidMetric":
+        """The same centroids and covariances with another ρ, and by default the τ that fits it."""
+        tensors = {k: v for k, v in self.state_dict().items() if v.dim() > 0}
+        return type(self)(
+            **tensors, bandwidth=bandwidth, regularization=self.regularization.item(), decay=decay
+        )
+
+    @property
+    def n_centroids(self) -> int:
+        """The number of centroids, K."""
+        return self.centroids.shape[0]
+
+    @property
+    def dimension(self) -> int:
+        """The number of dimensions, d."""
+        return self.centroids.shape[1]
+
+    def extra_repr(self) -> str:
+        return (
+            f"K={self.n_centroids}, d={self.dimension}, bandwidth={self.bandwidth:.4g}, "
+            f"regularization={self.regularization:.4g}, decay={self.decay:.4g}"
+        )
+
+    @property
+    def log_mixture_volume(self) -> float:
+        """log V with V = K (2πρ²/d)^{d/2}: the volume of K isolated centroids (design law)."""
+        return _log_mixture_volume(*self.centroids.shape, self.bandwidth.item())
+
+    @property
+    def log_vacuum_volume(self) -> float:
+        """log W with W = (2πλ/(τd))^{d/2}: the volume of the λ term alone; infinite where τ = 0."""
+        lam, tau, d = self.regularization.item(), self.decay.item(), self.dimension
+        if lam == 0:
+            return -math.inf
+        return math.inf if tau == 0 else d / 2 * math.log(2 * math.pi * lam / (tau * d))
+
+    def squared_distances(self, z: Tensor) -> Tensor:
+        """(z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ) of points `(*, d)` to all centroids, shape `(*, K)`."""
+        z = self._checked(z)
+        return self._squared_distances(z.reshape(-1, self.dimension)).reshape(*z.shape[:-1], -1)
+
+    def weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
+        """Σᵢ wᵢ Σᵢ⁻¹ (z − cᵢ) for weights `(B, K)` and points `(B, d)`, shape `(B, d)`.
+
+        Half the gradient of Σᵢ wᵢ (z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ) with the weights held fixed.
+        """
+        return self._weighted_displacements(weights, self._checked(z))
+
+    @abstractmethod
+    def log_det_covariances(self) -> Tensor:
+        """log det Σᵢ, shape `(K,)`."""
+
+    @abstractmethod
+    def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
+        """Lᵢ ε with Lᵢ Lᵢᵀ = Σᵢ, for indices `(B,)` and noise `(B, d)`, shape `(B, d)`."""
+
+    def log_volume_element(self, z: Tensor) -> Tensor:
+        z = self._checked(z)
+        flat = z.reshape(-1, self.dimension)
+        # Autograd keeps every block anyway, so cutting it up would only cost time.
+        if torch.is_grad_enabled() and z.requires_grad:
+            return self._log_volume(flat).reshape(z.shape[:-1])
+        return self.in_blocks(self._log_volume, flat).reshape(z.shape[:-1])
+
+    def log_volume_element_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        z = self._checked(z.detach())
+        with torch.no_grad():
+            flat = z.reshape(-1, self.dimension)
+            both = self.in_blocks(lambda block: torch.cat(self._volume_and_grad(block), 1), flat)
+        return both[:, 0].reshape(z.shape[:-1]), both[:, 1:].reshape(z.shape)
+
+    def distance_to_infinity(self, z: Tensor) -> Tensor:
+        """The length of the ray from z away from the origin, an upper bound of the distance.
+
+        Finite for τ > 0; √(λπ/(2τ)) from the origin if there are no centroids.
+        """
+        z, tau, lam = self._checked(z), self.decay.item(), self.regularization.item()
+        if tau == 0 and lam > 0:
+            return torch.full_like(z[..., 0], torch.inf)
+        reach = (
+            10 * self.bandwidth * (0.5 * self.log_det_covariances().max() / self.dimension).exp()
+        )
+        reach = max(reach.item(), 10 * tau**-0.5 if tau > 0 else 0.0)
+        reach += 2 * self.centroids.norm(dim=-1).max().item()
+        # Steps grow with the distance, as the metric's features do.
+        u = (torch.arange(_RAY, dtype=z.dtype, device=z.device) + 0.5) / _RAY
+        s, ds = reach * u**3, 3 * reach * u**2 / _RAY
+
+        def length(start: Tensor) -> Tensor:
+            outward = torch.nn.functional.normalize(start, dim=-1)
+            outward = torch.where(start.any(-1, keepdim=True), outward, self.dimension**-0.5)
+            ray = start[:, None] + s[:, None] * outward[:, None]
+            return (self.norm(ray, outward[:, None].expand_as(ray)) * ds).sum(-1)
+
+        flat = z.reshape(-1, self.dimension)
+        return torch.cat([length(part) for part in flat.split(_LEAST_ROWS)]).reshape(z.shape[:-1])
+
+    def in_blocks(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+        """Applies a function of points to at most some 2¹⁹ / K of them at a time."""
+        rows = max(_LEAST_ROWS, _BLOCK // max(self.n_centroids, self.dimension**2))
+        if len(z) <= rows:
+            return function(z)
+        first = function(z[:rows])
+        # Written to one tensor: small results that outlive the large temporaries of each block leave
+        # holes in the memory that the next block's do not fit into.
+        found = first.new_empty(len(z), *first.shape[1:])
+        found[:rows] = first
+        for start in range(rows, len(z), rows):
+            found[start : start + rows] = function(z[start : start + rows])
+        return found
+
+    def _weights(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ω and the vacuum λ e^{−τ‖z‖²}, both divided by e^shift, and the shift: (B, K), (B, 1), (B, 1)."""
+        log_omega = self._squared_distances(z).div_(-(self.bandwidth**2))
+        log_vacuum = self.regularization.log() - self.decay * (z * z).sum(-1, keepdim=True)
+        with torch.no_grad():
+            shift = torch.maximum(log_omega.amax(-1, keepdim=True), log_vacuum)
+        # In place, as a fresh (B, K) tensor costs more than what is written into it.
+        return log_omega.sub_(shift).exp_(), (log_vacuum - shift).exp(), shift
+
+    def _checked(self, z: Tensor) -> Tensor:
+        if not torch.is_tensor(z) or z.shape[-1:] != (self.dimension,):
+            got = tuple(z.shape) if torch.is_tensor(z) else type(z)
+            raise ValueError(f"expected latent points of shape (*, {self.dimension}), got {got}")
+        if z.dtype != self.centroids.dtype or z.device != self.centroids.device:
+            raise ValueError(
+                f"the metric is {self.centroids.dtype} on {self.centroids.device}, the points are "
+                f"{z.dtype} on {z.device}; use metric.to(...) or z.to(...)"
+            )
+        return z
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._derive()
+
+    @abstractmethod
+    def _derive(self) -> None:
+        """Precomputes what the products need, as buffers that are not saved."""
+
+    @abstractmethod
+    def _squared_distances(self, z: Tensor) -> Tensor:
+        """Shape (B, K), a tensor that the caller may write to."""
+
+    @abstractmethod
+    def _weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _log_volume(self, z: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _volume_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Closed forms, of shapes (B, 1) and (B, d)."""
+
+
+def clipped(squared_distances: Tensor) -> Tensor:
+    """Without the tiny negatives that rounding leaves; cutting them off must not cut the gradient off."""
+    if torch.is_grad_enabled():
+        return squared_distances - squared_distances.detach().clamp(max=0)
+    return squared_distances.clamp_(min=0)
+
+
+def _log_mixture_volume(k: int, d: int, rho: float) -> float:
+    return math.log(k) + d / 2 * (math.log(2 * math.pi / d) + 2 * math.log(rho))
+
+
+def _proper_decay(k: int, d: int, rho: float, lam: float) -> float:
+    """The τ at which W = f V, so that the vacuum holds at most the fraction f."""
+    if lam == 0:
+        return 0.0
+    log_volume = math.log(VACUUM_FRACTION) + _log_mixture_volume(k, d, rho)
+    if d == 1:  # the volume may be less than V then, but by Cauchy and Schwarz at least V/√K
+        log_volume -= 0.5 * math.log(k)
+    log_decay = math.log(2 * math.pi * lam / d) - 2 / d * log_volume
+    if abs(log_decay) > 700:
+        raise ValueError(f"bandwidth ρ = {rho} leaves no decay τ that fits; pass decay=...")
+    return math.exp(log_decay)
