@@ -6,6 +6,7 @@ tensors of shape `(N, columns)`.
 
 from pyrogeo.datasets.dataset import Dataset, standardized
 from pyrogeo.datasets.files import from_array, from_folder
+from pyrogeo.datasets.named import load
 from pyrogeo.datasets.shipped import digits, patches
 
-__all__ = ["Dataset", "digits", "from_array", "from_folder", "patches", "standardized"]
+__all__ = ["Dataset", "digits", "from_array", "from_folder", "load", "patches", "standardized"]

@@ -9,7 +9,13 @@ from torch.distributions.lowrank_multivariate_normal import LowRankMultivariateN
 
 from pyrogeo.errors import PyrogeoWarning
 
-__all__ = ["check_like", "check_points", "check_positive_definite", "posterior_moments"]
+__all__ = [
+    "check_like",
+    "check_points",
+    "check_positive_definite",
+    "has_moments",
+    "posterior_moments",
+]
 
 
 def posterior_moments(
@@ -43,6 +49,13 @@ def posterior_moments(
         "expected a posterior with means and covariances: Normal, Independent, MultivariateNormal "
         f"or LowRankMultivariateNormal, or a point mass, got {type(posterior)}"
     )
+
+
+def has_moments(posterior: Distribution) -> bool:
+    """Whether `posterior_moments` knows means and covariances of a distribution."""
+    known = (MultivariateNormal, LowRankMultivariateNormal, Normal)
+    independent = isinstance(posterior, Independent) and len(posterior.event_shape) == 1
+    return isinstance(posterior, known) or independent or _is_deterministic(posterior)
 
 
 def _is_deterministic(posterior: Distribution) -> bool:

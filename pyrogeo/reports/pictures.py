@@ -1,7 +1,12 @@
-"""The pictures of a run folder."""
+"""What a run shows: one list of pictures, each with its name, its words and how it is drawn.
+
+`plot`, the report and the demo take their pictures from here.
+"""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +14,157 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from torch import Tensor
 
 from pyrogeo import plots
 from pyrogeo.run import Run
+from pyrogeo.sampling.methods import record_of
 from pyrogeo.vae import VAE
 
-__all__ = ["draw", "save"]
+__all__ = ["Picture", "draw", "of_draws", "of_training", "save"]
+
+_COLUMNS = 12
+_ROWS = 4  # chains of each set of draws
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a run.
+
+    Attributes:
+        name: of its file.
+        title: of its section in the report.
+        words: what one sees, in a paragraph.
+        alternative: what it shows, for those who do not see it.
+        make: draws it; returns a figure, or an Axes of one.
+    """
+
+    name: str
+    title: str
+    words: str
+    alternative: str
+    make: Callable[[], Any]
+
+
+def of_training(run: Run, vae: VAE) -> Iterator[Picture]:
+    """The pictures of a trained VAE: history and reconstructions."""
+    history = run.history()
+    yield Picture(
+        "history",
+        "What was trained",
+        _history_in_words(history),
+        f"Line plot of the losses over {len(history.table)} epochs; best at epoch {history.best_epoch}.",
+        lambda: plots.history(history),
+    )
+    yield Picture(
+        "reconstructions",
+        "What the autoencoder keeps",
+        "Held-out data above, what the decoder makes of their codes below. What is lost here, no draw can "
+        "show.",
+        "Held-out data in one row and their reconstructions below.",
+        lambda: plots.reconstructions(vae, run.examples()),
+    )
+
+
+def _history_in_words(history: Any) -> str:
+    table = history.table
+    best = table.loc[history.best_epoch] if history.best_epoch else table.iloc[-1]
+    held_out = best["validation_loss"]
+    return (
+        f"Training took {len(table)} epochs ({history.stopped}); the weights of epoch "
+        f"{history.best_epoch} are kept. The loss is the negative evidence lower bound for each datum, in "
+        f"nats: {best['loss']:.4g} on the training data"
+        + (f", {held_out:.4g} on held-out data" if np.isfinite(held_out) else "")
+        + ". A held-out loss that rises while the other falls means overfitting."
+    )
+
+
+def of_draws(run: Run, vae: VAE, names: Sequence[str]) -> Iterator[Picture]:
+    """The pictures of sets of draws, side by side where there are several.
+
+    Args:
+        run: that holds them.
+        vae: that decodes them.
+        names: of the sets.
+    """
+    sets = {name: run.draws(name) for name in names}
+    if all(run.sets.has("metric", name) for name in names):
+        yield _latent(run, sets)
+    if run.examples().dim() == 4:
+        yield _samples(run, vae, sets)
+    for name, draws in sets.items():
+        end = "" if len(sets) == 1 else f"-{name}"
+        yield Picture(
+            f"chains{end}",
+            f"Chains: {name}",
+            "Each bar plot shows where one chain's draws stand among all draws. Chains of one law have "
+            "flat bars; a chain that is high on one side has seen another part of the density than the "
+            "others.",
+            f"Rank and trace plots of the {name} draws: the quantities whose chains agree least, and the "
+            "log-density.",
+            partial(plots.chains, draws),
+        )
+        if run.sets.has("metric", name):
+            yield Picture(
+                f"spectrum{end}",
+                f"Spectrum of the metric: {name}",
+                "Eigenvalues of the metric along the draws: directions in which a step is long.",
+                f"Eigenvalues of the metric at the {name} draws.",
+                partial(plots.spectrum, run.metric(name), draws),
+            )
+
+
+def _latent(run: Run, sets: dict[str, Any]) -> Picture:
+    k, n = run.metric(next(iter(sets))).n_centroids, len(run.embeddings()[0])
+
+    def make() -> Any:
+        size = (6.5 * len(sets), 6)
+        figure, axes = plt.subplots(1, len(sets), figsize=size, layout="constrained", squeeze=False)
+        for ax, (name, draws) in zip(axes[0], sets.items(), strict=True):
+            plots.latent_space(run.metric(name), run.embeddings()[0], run.labels(), draws, ax=ax)
+            ax.set_title(record_of(draws).title, fontsize=11)
+        return figure
+
+    return Picture(
+        "latent",
+        "The latent space",
+        "Each dot is the code of a training datum, coloured by class where classes are known. Circles are "
+        f"the {k} centroids that carry the metric, black marks are draws.",
+        f"Scatter plot of {n} codes, {k} centroids and the draws ({', '.join(sets)}).",
+        make,
+    )
+
+
+def _samples(run: Run, vae: VAE, sets: dict[str, Any]) -> Picture:
+    training, total = run.training()
+    among = f"{len(training)}" if len(training) == total else f"{len(training)} of {total}"
+    return Picture(
+        "samples",
+        "Samples, and the training data nearest to them",
+        "Decoded draws, evenly spaced along each chain, and below each the training image that is nearest "
+        f"in pixels, among {among}. Rows that repeat themselves mean a chain that stays in one place; "
+        "samples that equal their neighbours mean memorisation.",
+        "Rows of decoded draws, each followed by a row of nearest training images.",
+        partial(_images_beside_nearest, vae, training, sets),
+    )
+
+
+def _images_beside_nearest(vae: VAE, training: Tensor, sets: dict[str, Any]) -> Any:
+    rows, words = [], []
+    least = min(draws.posterior.sizes["draw"] for draws in sets.values())
+    for name, draws in sets.items():
+        z = torch.from_numpy(draws.posterior["z"].to_numpy())[:_ROWS]
+        some = z[:, torch.linspace(0, z.shape[1] - 1, min(_COLUMNS, least)).long()]
+        for number, chain in enumerate(some):
+            samples = vae.decode(chain).mean.cpu()
+            near = torch.cdist(samples.flatten(1), training.flatten(1)).argmin(1)
+            rows += [samples, training[near]]
+            words += [f"{name}, {number}", "nearest"]
+    return plots.images(torch.cat(rows), columns=len(rows[0]), row_labels=words)
 
 
 def save(figure: Any, path: Path) -> None:
-    """Writes a figure to a path, whose ending says the format, and closes it.
+    """Writes a figure, or that of an Axes, to a path whose ending says the format, and closes it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -26,18 +172,25 @@ def save(figure: Any, path: Path) -> None:
     ...     [file.name for file in Path(folder).iterdir()]
     ['empty.png']
     """
+    figure = getattr(figure, "figure", None) or figure
     with matplotlib.rc_context({"savefig.dpi": 150}):
         figure.savefig(path, bbox_inches="tight")
     plt.close(figure)
 
 
-def draw(folder: str | os.PathLike, vae: VAE | None = None, replace: bool = False) -> list[Path]:
+def draw(
+    folder: str | os.PathLike,
+    vae: VAE | None = None,
+    replace: bool = False,
+    name: str | None = None,
+) -> list[Path]:
     """Draws what a run holds into its `figures/`.
 
     Args:
         folder: the run.
         vae: of one's own parts; by default the folder's.
         replace: pictures that are there.
+        name: of the set of draws, by default the last.
 
     Returns:
         the pictures' paths.
@@ -46,45 +199,22 @@ def draw(folder: str | os.PathLike, vae: VAE | None = None, replace: bool = Fals
         ValueError: for a run with nothing to draw, or with pictures, without `replace`.
     """
     run = Run(folder)
-    target = run.folder / "figures"
-    makers = dict(_makers(run, vae))
-    if not makers:
-        raise ValueError(f"{run.folder} holds nothing to draw yet; fit first")
-    paths = {name: target / f"{name}.png" for name in makers}
-    there = [path.name for path in paths.values() if path.exists()]
-    if there and not replace:
-        raise ValueError(f"{target} has {', '.join(there)} already; --force replaces them")
-    target.mkdir(exist_ok=True)
-    for name, make in makers.items():
-        made = make()
-        save(getattr(made, "figure", None) or made, paths[name])
-    return list(paths.values())
-
-
-def _makers(run: Run, vae: VAE | None) -> Iterator[tuple[str, Callable[[], Any]]]:
     if not run.has("history"):
-        return
+        raise ValueError(f"{run.folder} holds nothing to draw yet; fit first")
     vae = vae or run.vae()
-    yield "history", lambda: plots.history(run.history())
-    yield "reconstructions", lambda: plots.reconstructions(vae, run.examples())
-    if not run.has("draws"):
-        return
-    draws, metric = run.draws(), run.metric()
-    embeddings, labels = run.embeddings()
-    classes = run.words["data"]["classes"]
-    if classes and labels is not None:
-        labels = np.array(classes)[labels]
-    yield "latent", lambda: plots.latent_space(metric, embeddings, labels, draws)
-    yield "chains", lambda: plots.chains(draws)
-    yield "spectrum", lambda: plots.spectrum(metric, draws)
-    if run.examples().dim() == 4:
-        yield "samples", lambda: _samples(vae, draws)
-
-
-def _samples(vae: VAE, draws: Any) -> Any:
-    """Decoded draws, evenly spaced, a row for each of the first chains."""
-    z = torch.from_numpy(draws.posterior["z"].to_numpy())[:8]
-    some = z[:, torch.linspace(0, z.shape[1] - 1, min(12, z.shape[1])).long()]
-    words = [f"chain {i}" for i in range(len(some))]
-    pictures = vae.decode(some.flatten(0, 1)).mean
-    return plots.images(pictures, columns=some.shape[1], row_labels=words)
+    made = list(of_training(run, vae))
+    inputs = ["vae/weights.safetensors"]
+    if run.has("draws"):
+        chosen = run.sets.chosen(name)
+        made += of_draws(run, vae, [chosen])
+        inputs.append(run.sets.path(chosen, "draws"))
+    files = [f"figures/{picture.name}.png" for picture in made]
+    there = [Path(file).name for file in files if (run.folder / file).exists()]
+    if there and not replace:
+        raise ValueError(
+            f"{run.folder / 'figures'} has {', '.join(there)} already; replace them, or use another run"
+        )
+    with run.store.step("figures", tuple(inputs)) as new:
+        for picture, file in zip(made, files, strict=True):
+            save(picture.make(), new(file))
+    return [run.folder / file for file in files]

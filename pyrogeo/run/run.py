@@ -1,57 +1,52 @@
 """One folder for a run: what was asked for, what was trained, what was drawn.
 
-    run.json               what was asked for, versions, state
-    vae/                   words and weights of the VAE
-    history.json           losses of each epoch
-    posterior.safetensors  q(z|x) of the training data, their labels, and a few test data
-    training.safetensors   the training data, evenly thinned to 64 MiB, to hold samples against
-    metric.safetensors     the metric
-    draws.nc               the chains, as NetCDF
-    diagnosis.json         the verdict on them
-    figures/               pictures
+    run.json                    the manifest: steps that happened, their files, digests and settings
+    vae/                        words and weights of the VAE
+    history.json                losses of each epoch
+    posterior.safetensors       q(z|x) of the training data, their labels, and a few test data
+    training.safetensors        the training data, evenly thinned to 64 MiB, to hold samples against
+    draws/NAME.nc               a set of draws, as NetCDF
+    draws/NAME.metric.safetensors   the metric that they were drawn with
+    draws/NAME.verdict.json     the verdict on them
+    decoded/NAME.npz            what they decode to
+    figures/                    pictures
 
-Nothing in it is pickled, and nothing is replaced unless it is asked for. Paths within are relative, so a
-folder can be moved.
+A run holds several sets of draws by name, `exact` and `nuts` say; where no name is given, the last one is
+meant. Nothing in it is pickled, and nothing is replaced unless it is asked for. Paths within are relative,
+so a folder can be moved.
 """
 
-import json
-import math
 import os
-import platform
-from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution
 
 from pyrogeo import recipes
-from pyrogeo._files import read_json, read_tensors, write_json, write_tensors
+from pyrogeo._checks import whole
 from pyrogeo._random import forked
 from pyrogeo.datasets import Dataset
 from pyrogeo.distributions import RiemannianUniform
-from pyrogeo.geometry import CentroidMetric
-from pyrogeo.geometry.checks import posterior_moments
-from pyrogeo.sampling import sample
+from pyrogeo.geometry import CentroidMetric, Metric
+from pyrogeo.run import kept
+from pyrogeo.run.folder import Folder
+from pyrogeo.run.sets import Sets, checked_name
 from pyrogeo.sampling.draws import read_draws, write_draws
+from pyrogeo.sampling.methods import Method, chosen, record_of
 from pyrogeo.vae import VAE, History, fit
 from pyrogeo.verdict import Diagnosis, diagnose
-from pyrogeo.verdict.diagnosis import draws_method
 
 __all__ = ["Run"]
-
-_EXAMPLES = 64
-_TRAINING_BYTES = 64 * 2**20
-_PACKAGES = ("pyrogeo", "torch", "pyro-ppl", "arviz", "numpy", "scikit-learn", "scipy")
 
 
 class Run:
     """A run folder, read and extended step by step.
+
+    Each step is whole or has not happened: one that was interrupted leaves what was there before, and
+    the same call does it again.
 
     Args:
         folder: of an existing run; `Run.create` makes one.
@@ -62,15 +57,13 @@ class Run:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = Run.create(folder, purpose="an example")
-    ...     run.has("draws"), Run(folder).words["statement"]
+    ...     run.has("draws"), Run(folder).statement
     (False, {'purpose': 'an example'})
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder)
-        if not (self.folder / "run.json").is_file():
-            raise ValueError(f"{self.folder} is not a run folder: it has no run.json")
-        self.words = read_json(self.folder / "run.json", "a pyrogeo run")
+        self._store = Folder(folder)
+        self.sets = Sets(self._store)
 
     @classmethod
     def create(cls, folder: str | os.PathLike, **statement: Any) -> "Run":
@@ -84,31 +77,29 @@ class Run:
             ValueError: for a folder that holds something or cannot be written, and for a statement
                 that JSON cannot hold.
         """
-        folder = Path(folder)
-        if folder.is_dir() and any(folder.iterdir()):
-            raise ValueError(f"{folder} holds something already; choose a new folder")
-        words = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "state": "empty",
-            "statement": statement,
-            "versions": {"python": platform.python_version()}
-            | {package: version(package) for package in _PACKAGES},
-        }
-        try:
-            json.dumps(statement)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / "run.json", words, "a pyrogeo run")
-        except TypeError as error:
-            raise ValueError(f"statement: {error}") from error
-        except OSError as error:
-            raise ValueError(f"{folder} cannot be written: {error.strerror}") from error
+        Folder.create(folder, statement)
         return cls(folder)
 
-    def note(self, **words: Any) -> None:
-        """Adds to `run.json`."""
-        self.words |= words
-        content = {k: v for k, v in self.words.items() if k not in ("kind", "format")}
-        write_json(self.folder / "run.json", content, "a pyrogeo run")
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._store.path
+
+    @property
+    def statement(self) -> dict[str, Any]:
+        """What was asked for when it was made."""
+        return self._store.manifest.statement
+
+    @property
+    def state(self) -> str:
+        """`"empty"`, `"interrupted"` (in training; the same `fit` continues) or `"trained"`."""
+        if self._store.has("fit"):
+            return "trained"
+        return "interrupted" if self._checkpoint.exists() else "empty"
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
 
     def fit(self, vae: VAE, data: Dataset, **options: Any) -> History:
         """Trains with `pyrogeo.fit`, checkpointed, and keeps VAE, history and posteriors.
@@ -118,63 +109,59 @@ class Run:
         Raises:
             ValueError: where a VAE was trained already, and as `fit` does.
         """
-        if self.words["state"] == "trained":
+        if self._store.has("fit"):
             raise ValueError(f"{self.folder} holds a trained VAE already; choose a new folder")
-        checkpoint = self.folder / "checkpoint.safetensors"
-        history = fit(vae, data.train, data.validation, checkpoint=checkpoint, **options)
-        if history.stopped == "interrupted":
-            self.note(state="interrupted")
-            return history
-        vae.save(self.folder / "vae")
-        rows = history.table.reset_index().to_dict("list")
-        words = {"best_epoch": history.best_epoch, "stopped": history.stopped, "seed": history.seed}
-        write_json(self._path("history"), {**words, "rows": rows}, "a training history")
-        self._keep_posterior(vae, data)
-        self.note(state="trained", data={"name": data.name, "classes": list(data.classes)})
-        checkpoint.unlink()
+        settings = {"data": {"name": data.name, "classes": list(data.classes)}}
+        with self._store.writing():
+            history = fit(vae, data.train, data.validation, checkpoint=self._checkpoint, **options)
+            if history.stopped == "interrupted":
+                return history
+        with self._store.step("fit", settings=settings) as new:
+            kept.write_training(new, vae, history, data)
+        self._checkpoint.unlink(missing_ok=True)
         return history
 
-    def _keep_posterior(self, vae: VAE, data: Dataset) -> None:
-        tensors = {"examples": data.test[:_EXAMPLES]}
-        if data.train_labels is not None:
-            tensors["labels"] = data.train_labels
-        if data.location is not None:
-            tensors |= {"data_location": data.location, "data_scale": data.scale}
-        try:
-            loc, spread, is_full = posterior_moments(vae.embed(data.train))
-            tensors["loc"] = loc
-            if spread.any():  # a point mass has embeddings only
-                tensors["covariance" if is_full else "variance"] = spread
-        except ValueError:  # and so has a guide without moments
-            tensors["loc"] = vae.embed(data.train).sample()
-        write_tensors(self._path("posterior"), tensors, "posteriors of a run")
-        most = max(1, _TRAINING_BYTES // (data.train[0].numel() * data.train.element_size()))
-        some = torch.linspace(0, len(data.train) - 1, min(len(data.train), most)).long()
-        write_tensors(self._path("training"), {"data": data.train[some]}, "training data of a run")
-
-    def _path(self, name: str) -> Path:
-        endings = {"posterior": "safetensors", "training": "safetensors"}
-        endings |= {"metric": "safetensors", "draws": "nc"}
-        return self.folder / f"{name}.{endings.get(name, 'json')}"
-
     def has(self, name: str) -> bool:
-        """Whether `"history"`, `"posterior"`, `"metric"`, `"draws"` or `"diagnosis"` is there."""
-        return self._path(name).is_file()
+        """Whether `"history"`, `"posterior"`, `"draws"`, `"metric"` or `"diagnosis"` is there: the
+        last three of the last set of draws, and the last only if it is about them."""
+        if name in ("history", "posterior"):
+            return self._store.has("fit")
+        if not self.sets.names:
+            return False
+        return name == "draws" or self.sets.has(name, self.sets.names[-1])
 
     def vae(self) -> VAE:
-        """The trained VAE; one of its author's own parts is built by them, see `VAE.load`."""
-        return recipes.load(self.folder / "vae")
+        """The trained VAE; one of its author's own parts is built by them, see `recipes.load`."""
+        self._trained()
+        return recipes.load(self._store.file("vae/vae.json").parent)
+
+    def _trained(self) -> None:
+        if not self._store.has("fit"):
+            raise ValueError(f"{self.folder} has no posteriors yet; fit first")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the labels stand for; empty where they are plain numbers."""
+        return tuple(self._store.manifest.steps["fit"].settings["data"]["classes"])
+
+    @property
+    def data_name(self) -> str:
+        """What the data are."""
+        return str(self._store.manifest.steps["fit"].settings["data"]["name"])
 
     def history(self) -> History:
         """What happened in training."""
-        words = read_json(self._path("history"), "a training history")
-        table = pd.DataFrame(words["rows"]).set_index("epoch").astype(float)
-        return History(table, words["best_epoch"], words["stopped"], words["seed"])
+        self._trained()
+        return kept.read_history(self._store.file("history.json"))
 
     def _posterior_tensors(self) -> dict[str, Tensor]:
-        if not self.has("posterior"):
-            raise ValueError(f"{self.folder} has no posteriors yet; fit first")
-        return read_tensors(self._path("posterior"), "posteriors of a run")[0]
+        self._trained()
+        return kept.read_posterior(self._store.file("posterior.safetensors"))
+
+    @property
+    def has_covariances(self) -> bool:
+        """Whether the guide has covariances to make a metric of."""
+        return kept.as_distribution(self._posterior_tensors()) is not None
 
     def posterior(self) -> Distribution:
         """q(z|x) of the N training data, batch shape `(N,)` and event shape `(d,)`.
@@ -182,12 +169,10 @@ class Run:
         Raises:
             ValueError: before `fit`, and for a guide without covariances.
         """
-        tensors = self._posterior_tensors()
-        if "variance" in tensors:
-            return Independent(Normal(tensors["loc"], tensors["variance"].sqrt()), 1)
-        if "covariance" in tensors:
-            return MultivariateNormal(tensors["loc"], tensors["covariance"])
-        raise ValueError(f"the guide of {self.folder} has no covariances to make a metric of")
+        found = kept.as_distribution(self._posterior_tensors())
+        if found is None:
+            raise ValueError(f"the guide of {self.folder} has no covariances to make a metric of")
+        return found
 
     def embeddings(self) -> tuple[Tensor, Tensor | None]:
         """Latent locations of the training data, and their labels if they have any.
@@ -197,6 +182,13 @@ class Run:
         """
         tensors = self._posterior_tensors()
         return tensors["loc"], tensors.get("labels")
+
+    def labels(self) -> Tensor | np.ndarray | None:
+        """The training data's classes in words where they have some, else their numbers."""
+        labels = self.embeddings()[1]
+        if labels is None or not self.classes:
+            return labels
+        return np.array(self.classes)[labels]
 
     def examples(self) -> Tensor:
         """A few test data."""
@@ -208,14 +200,18 @@ class Run:
         Raises:
             ValueError: for a run that keeps none.
         """
-        if not self.has("training"):
+        if self._store.manifest.digest_of("training.safetensors") is None:
             raise ValueError(f"{self.folder} keeps no training data")
-        kept = read_tensors(self._path("training"), "training data of a run")[0]["data"]
-        return kept, len(self.embeddings()[0])
+        tensors = kept.read_tensors(self._store.file("training.safetensors"), kept.TRAINING)[0]
+        return tensors["data"], len(self.embeddings()[0])
 
-    def metric(self) -> CentroidMetric:
-        """The metric of the last sampling."""
-        return CentroidMetric.load(self._path("metric"))
+    def metric(self, name: str | None = None) -> CentroidMetric:
+        """The metric that a set of draws was made with, by default the last.
+
+        Raises:
+            ValueError: for a run without draws, and a metric that no file holds.
+        """
+        return CentroidMetric.load(self.sets.file(name, "metric"))
 
     def make_metric(self, n_centroids: int | None = None, **settings: Any) -> CentroidMetric:
         """The metric of the run's posteriors, by `CentroidMetric.from_posterior`.
@@ -229,121 +225,132 @@ class Run:
             n_centroids = min(100, posterior.batch_shape[0])
         return CentroidMetric.from_posterior(posterior, n_centroids, **settings)
 
-    def draws(self) -> Any:
-        """The chains, as ArviZ data.
+    def draws(self, name: str | None = None) -> Any:
+        """A set of draws as ArviZ data, by default the last.
 
         Raises:
-            ValueError: for a run without draws.
+            ValueError: for a run without draws, or without those.
         """
-        if not self.has("draws"):
-            raise ValueError(f"{self.folder} has no draws yet; sample first")
-        return read_draws(self._path("draws"))
+        return read_draws(self.sets.file(name, "draws"))
 
     def sample(
         self,
         num_samples: int,
+        method: str | Method | Any = "nuts",
         *,
-        metric: CentroidMetric | None = None,
+        name: str | None = None,
+        metric: Metric | None = None,
+        vae: VAE | None = None,
         replace: bool = False,
-        draw: Callable[..., Any] | None = None,
-        **options: Any,
+        **settings: Any,
     ) -> Any:
-        """Draws with `pyrogeo.sample`, or otherwise, and keeps metric and chains.
+        """Draws by one of `pyrogeo.methods`, and keeps draws and metric under a name.
 
         Args:
             num_samples: of each chain.
-            metric: by default the one that is there, or else `make_metric()`.
-            replace: draws that are there.
-            draw: called as `draw(metric, num_samples, **options)`, returns ArviZ data; by default
-                `pyrogeo.sample` on `RiemannianUniform(metric)`.
-            options: of `draw`.
+            method: a name in `pyrogeo.methods`, a record of one's own, or a function
+                `(metric, num_samples, **settings) -> ArviZ data`.
+            name: of the set, by default that of the method.
+            metric: by default that of the last draws, or else `make_metric()`; none where a guide without
+                covariances makes none and the method needs none.
+            vae: of one's own parts, whose prior is drawn from; by default the folder's.
+            replace: a set of that name.
+            settings: of the method.
+
+        Returns:
+            the draws.
 
         Raises:
-            ValueError: where there are draws, without `replace`, and as `draw` does.
+            ValueError: where there is such a set, without `replace`; for a setting that the method has
+                not; and as the method does.
         """
-        if self.has("draws") and not replace:
+        record, num_samples = chosen(method), whole("num_samples", num_samples)
+        name = checked_name(record.name if name is None else name)
+        if name in self.sets.names and not replace:
             raise ValueError(
-                f"{self.folder} has draws already; replace them, or use another folder"
+                f"{self.folder} has draws already, by {name}; replace them, or give these another name"
             )
         if metric is None:
-            metric = self.metric() if self.has("metric") else self.make_metric()
-        draws = (draw or _chains)(metric, num_samples, **options)
-        metric.save(self._path("metric"))
-        write_draws(self._path("draws"), draws)
-        self._path("diagnosis").unlink(missing_ok=True)  # it was of other draws
+            metric = self._usual_metric(record)
+        given = self._given(record, vae)
+        with self.sets.new_draws(name, record, num_samples, settings, metric) as new:
+            draws = record.draw(metric, num_samples, **given, **settings)
+            write_draws(new(f"draws/{name}.nc"), draws)
+            if hasattr(metric, "save"):
+                metric.save(new(f"draws/{name}.metric.safetensors"))
         return draws
 
-    def diagnose(self) -> Diagnosis:
-        """The verdict on the draws, beside exact ones where the uniform density is their target."""
-        draws, metric = self.draws(), self.metric()
-        proper = metric.log_vacuum_volume < math.inf
-        aimed_at_uniform = proper and draws_method(draws) != "mixture"
-        with forked(0, metric.centroids.device):
-            density = RiemannianUniform(metric) if aimed_at_uniform else None
-            found = diagnose(draws, density=density)
-        table = json.loads(found.table.to_json(orient="index"))
-        words = {"verdict": found.verdict, "reasons": list(found.reasons), "table": table}
-        write_json(self._path("diagnosis"), words, "a diagnosis")
+    def _usual_metric(self, record: Method) -> CentroidMetric | None:
+        if self.has("metric"):
+            return self.metric()
+        return self.make_metric() if self.has_covariances or "metric" in record.needs else None
+
+    def _given(self, record: Method, vae: VAE | None) -> dict[str, Any]:
+        """What the method needs beside the metric."""
+        makers = {
+            "embeddings": lambda: self.embeddings()[0],
+            "prior": lambda: (vae or self.vae()).prior(),
+        }
+        return {need: makers[need]() for need in record.needs if need in makers}
+
+    def diagnose(self, name: str | None = None) -> Diagnosis:
+        """Judges a set of draws, beside exact ones where the uniform density is their target, and keeps
+        the verdict."""
+        name = self.sets.chosen(name)
+        draws = self.draws(name)
+        with forked(0):
+            found = diagnose(draws, density=self._target(name, draws))
+        with self.sets.new_verdict(name) as new:
+            kept.write_diagnosis(new(f"draws/{name}.verdict.json"), found)
         return found
 
-    def decode(self, vae: VAE | None = None, replace: bool = False) -> Path:
-        """Writes `decoded.npz`: `z` and `data`, the likelihood's mean, of shape `(chain, draw, …)`.
+    def _target(self, name: str, draws: Any) -> RiemannianUniform | None:
+        """The density that Markov chains were to follow, if exact draws of it exist."""
+        record = record_of(draws)
+        if not record.uniform or record.independent or not self.sets.has("metric", name):
+            return None
+        metric = self.metric(name)
+        return RiemannianUniform(metric) if metric.log_vacuum_volume < float("inf") else None
+
+    def diagnosis(self, name: str | None = None) -> Diagnosis | None:
+        """The verdict that `diagnose` kept; None where there is none, or one on earlier draws."""
+        name = self.sets.chosen(name)
+        if not self.sets.has("diagnosis", name):
+            return None
+        return kept.read_diagnosis(self.sets.file(name, "diagnosis"))
+
+    def decode(
+        self, name: str | None = None, *, vae: VAE | None = None, replace: bool = False
+    ) -> Path:
+        """Writes `decoded/NAME.npz`: `z` and `data`, the likelihood's mean, of shape `(chain, draw, …)`.
 
         Of a standardised table, in the units that it came in.
 
         Args:
+            name: of the set of draws, by default the last.
             vae: of one's own parts; by default the folder's.
             replace: a file that is there.
 
         Raises:
             ValueError: for a run without draws, or with the file, without `replace`.
         """
-        path = self.folder / "decoded.npz"
-        if path.exists() and not replace:
-            raise ValueError(f"{path} exists already; replace it, or use another folder")
-        z = torch.from_numpy(self.draws().posterior["z"].to_numpy())
+        name = self.sets.chosen(name)
+        file = f"decoded/{name}.npz"
+        if self._store.has(f"decoded/{name}") and not replace:
+            raise ValueError(
+                f"{self.folder / file} exists already; replace it, or use another folder"
+            )
+        z = torch.from_numpy(self.draws(name).posterior["z"].to_numpy())
         data = (vae or self.vae()).decode(z.flatten(0, 1)).mean.cpu()
         tensors = self._posterior_tensors()
         if "data_scale" in tensors:
             data = tensors["data_location"] + tensors["data_scale"] * data
-        np.savez_compressed(path, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))
-        return path
+        inputs = (self.sets.path(name, "draws"), "vae/weights.safetensors")
+        with self._store.step(f"decoded/{name}", inputs) as new:
+            np.savez_compressed(new(file), z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))
+        return self._store.file(file)
 
-    def summary(self) -> str:
-        """What the folder holds, in lines."""
-        words = self.words
-        lines = [f"{self.folder}: {words['state']}, created {words['created']}"]
-        for name, value in words["statement"].items():
-            lines.append(f"  {name}: {json.dumps(value) if isinstance(value, dict) else value}")
-        if words["state"] == "interrupted":
-            lines.append("training was interrupted: the same fit on this folder continues it")
-        if self.has("history"):
-            history = self.history()
-            table = history.table
-            lines.append(
-                f"training: {len(table)} epochs, {history.stopped}; kept {history.best_epoch}"
-            )
-            if history.best_epoch:
-                best = table.loc[history.best_epoch]
-                lines.append(
-                    f"  loss {best['loss']:.4g}, validation {best['validation_loss']:.4g} nats per datum"
-                )
-        if self.has("metric"):
-            lines.append(f"metric: {self.metric()}")
-        if self.has("draws"):
-            draws = self.draws()
-            sizes = draws.posterior.sizes
-            incomplete = ", interrupted" if draws.posterior.attrs.get("incomplete") else ""
-            lines.append(f"draws: {sizes['chain']} chains of {sizes['draw']}{incomplete}")
-            verdict = (
-                read_json(self._path("diagnosis"), "a diagnosis")["verdict"]
-                if self.has("diagnosis")
-                else "not asked for yet"
-            )
-            lines.append(f"verdict: {verdict}")
-        made = ", ".join(f"{k} {v}" for k, v in words["versions"].items())
-        return "\n".join([*lines, f"made with {made}"])
-
-
-def _chains(metric: CentroidMetric, num_samples: int, **options: Any) -> Any:
-    return sample(RiemannianUniform(metric), num_samples, **options)
+    @property
+    def store(self) -> Folder:
+        """The folder's files and steps, for those who add to it."""
+        return self._store

@@ -1,0 +1,63 @@
+"""What a run holds, in lines of text. Loads nothing but the manifest and the small files it reads."""
+
+import json
+from collections.abc import Iterator
+
+from pyrogeo.run import Run
+from pyrogeo.run.manifest import Step
+
+__all__ = ["summary"]
+
+
+def summary(run: Run) -> str:
+    """What the folder holds, in lines.
+
+    Args:
+        run: the folder.
+
+    Returns:
+        its state, what was asked for, training, each set of draws with its verdict, and versions.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     print(summary(Run.create(folder, purpose="an example")).splitlines()[1])
+      purpose: an example
+    """
+    return "\n".join(_lines(run))
+
+
+def _lines(run: Run) -> Iterator[str]:
+    manifest = run.store.manifest
+    yield f"{run.folder}: {run.state}, created {manifest.created}"
+    for name, value in run.statement.items():
+        yield f"  {name}: {json.dumps(value) if isinstance(value, dict) else value}"
+    if run.state == "interrupted":
+        yield "training was interrupted: the same fit on this folder continues it"
+    if run.has("history"):
+        yield from _training(run)
+    for name in run.sets.names:
+        yield from _draws(run, name, manifest.steps[f"draws/{name}"])
+    yield "made with " + ", ".join(f"{k} {v}" for k, v in manifest.versions.items())
+
+
+def _training(run: Run) -> Iterator[str]:
+    history = run.history()
+    yield f"training: {len(history.table)} epochs, {history.stopped}; kept {history.best_epoch}"
+    if history.best_epoch:
+        best = history.table.loc[history.best_epoch]
+        held_out = best["validation_loss"]
+        yield f"  loss {best['loss']:.4g}, validation {held_out:.4g} nats per datum"
+
+
+def _draws(run: Run, name: str, step: Step) -> Iterator[str]:
+    draws = run.draws(name)
+    sizes = draws.posterior.sizes
+    incomplete = ", interrupted" if draws.posterior.attrs.get("incomplete") else ""
+    took = f", {step.seconds:.0f} s" if step.seconds >= 1 else ""
+    yield f"draws {name}: {sizes['chain']} chains of {sizes['draw']}{incomplete}{took}"
+    if run.sets.has("metric", name):
+        yield f"  metric: {run.metric(name)}"
+    found = run.diagnosis(name)
+    stale = run.store.has(f"verdict/{name}") and found is None
+    missing = "stale, of earlier draws" if stale else "not asked for yet"
+    yield f"  verdict: {missing if found is None else found.verdict}"
