@@ -13,6 +13,7 @@ from .geometry import Metric as Metric
 from .sampling import BatchHMC as BatchHMC
 from .sampling import sample as sample
 from .sampling import sample_smc as sample_smc
+from .sampling.methods import methods as methods
 from .vae import VAE as VAE
 from .vae import fit as fit
 from .vae import guides as guides

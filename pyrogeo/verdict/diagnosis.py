@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from pyrogeo.sampling.draws import az, group_arrays
+from pyrogeo.sampling.methods import record_of
 from pyrogeo.verdict.statistics import (
     between_run_ess,
     gap,
@@ -100,7 +101,7 @@ def diagnose(draws: Any, superchains: int | None = None, density: Any = None) ->
     >>> diagnose(to_arviz({"z": z + 5 * np.arange(4).reshape(4, 1, 1)}, {})).verdict
     'disagree'
     """
-    if draws_method(draws) == "smc":
+    if record_of(draws).name == "exact":
         return _diagnose_runs(draws, density)
     quantities, table = series(draws, superchains)
     groups = _superchains(draws, superchains, quantities)
@@ -113,7 +114,12 @@ def diagnose(draws: Any, superchains: int | None = None, density: Any = None) ->
         *_diverging(sample_stats),
     ]
     shortages = [*_too_short(quantities, table), *_energy(sample_stats)]
-    notes = [*visits, *_aim(draws), *_saturated(draws, sample_stats), *_incomplete(draws)]
+    notes = [
+        *visits,
+        *filter(None, [record_of(draws).note]),
+        *_saturated(draws, sample_stats),
+        *_incomplete(draws),
+    ]
     verdict = "disagree" if failures else "too short" if shortages else "pass"
     if failures:  # how many draws are missing is beside the point then
         shortages = list(_energy(sample_stats))
@@ -200,11 +206,9 @@ def _row(x: np.ndarray, groups: int) -> dict[str, float]:
 
 
 def draws_method(draws: Any) -> str:
-    """How the draws were made, as far as they say."""
-    try:
-        return str(draws["posterior"].attrs.get("method", "chains"))
-    except (KeyError, TypeError, IndexError):
-        return "chains"
+    """How the draws were made, by earlier names, until reports and runs read `record_of`."""
+    name = record_of(draws).name
+    return {"exact": "smc", "nuts": "chains", "hmc": "chains", "batch": "chains"}.get(name, name)
 
 
 def _diagnose_runs(draws: Any, density: Any) -> Diagnosis:
@@ -341,17 +345,6 @@ def _visited(draws: Any, ess: pd.Series, density: Any) -> tuple[list[str], list[
     from pyrogeo.verdict.occupancy import visited  # it needs torch, this module does not
 
     return visited(density, group_arrays(draws, "posterior")["z"], np.nanmin(ess))
-
-
-def _aim(draws: Any) -> Iterator[str]:
-    method = draws_method(draws)
-    if method == "mixture":
-        yield "These are independent draws of the geometric mixture, not of the uniform density."
-    if method == "protocol":
-        yield (
-            "These are last states of short chains from the embeddings: they follow the training data "
-            "more than the uniform density."
-        )
 
 
 def _incomplete(draws: Any) -> Iterator[str]:
