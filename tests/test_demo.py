@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 import pyrogeo as pg
 from pyrogeo.cli import app
 from pyrogeo.jobs import demo
-from pyrogeo.methods import METHODS
 from pyrogeo.run import Run
+from pyrogeo.sampling.methods import METHODS
 
 
 def test_sixteen_dimensions_end_to_end(tmp_path):
@@ -23,16 +23,18 @@ def test_sixteen_dimensions_end_to_end(tmp_path):
     for name in demo.FILES:
         assert (tmp_path / name).exists()
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["draws"]["verdict"] == found.verdict
-    assert summary["exact"]["verdict"] == "pass"
-    assert summary["draws"]["table"]["lp"]["r_hat"] == pytest.approx(found.table.loc["lp", "r_hat"])
-    metric = pg.CentroidMetric.load(tmp_path / "metric.safetensors")
+    assert summary["draws"]["nuts"]["verdict"] == found.verdict
+    assert summary["draws"]["exact"]["verdict"] == "pass"
+    assert summary["draws"]["nuts"]["table"]["lp"]["r_hat"] == pytest.approx(
+        found.table.loc["lp", "r_hat"]
+    )
+    metric = pg.CentroidMetric.load(tmp_path / "draws" / "nuts.metric.safetensors")
     assert metric.centroids.shape == (100, 16)
     assert metric.decay.item() == pytest.approx(summary["metric"]["decay"])
     data = pg.datasets.digits()
-    again = pg.CentroidMetric.from_posterior(pg.VAE.load(tmp_path / "vae").embed(data.train))
+    again = pg.CentroidMetric.from_posterior(pg.recipes.load(tmp_path / "vae").embed(data.train))
     assert again.bandwidth.item() == pytest.approx(summary["metric"]["bandwidth"])
-    assert Run(tmp_path).diagnose().reasons == found.reasons
+    assert Run(tmp_path).diagnose("nuts").reasons == found.reasons
 
 
 def test_the_same_seed_prints_the_same_figures_twice(tmp_path, monkeypatch):
@@ -61,16 +63,16 @@ def test_the_same_seed_prints_the_same_figures_twice(tmp_path, monkeypatch):
 def test_every_method(tmp_path, method):
     quick = {"epochs": 2, "num_samples": 20, "warmup_steps": 10, "progress": False}
     found = demo.run(tmp_path, method=method, **quick)
-    assert list(found) == list(dict.fromkeys([METHODS[method], METHODS["exact"]]))
-    sizes = Run(tmp_path).draws().posterior.sizes
+    assert list(found) == list(dict.fromkeys([METHODS[method].summary, METHODS["exact"].summary]))
+    sizes = Run(tmp_path).draws(method).posterior.sizes
     assert sizes["chain"] == {"exact": 8, "batch": 128}.get(method, 4)
-    said = " ".join(found[METHODS[method]].reasons)
+    said = " ".join(found[METHODS[method].summary].reasons)
     assert ("geometric mixture" in said) == (method == "mixture")
     assert ("last states of short chains" in said) == (method == "protocol")
 
 
 def test_a_method_that_is_none(tmp_path):
-    with pytest.raises(ValueError, match="--method: expected one of nuts, hmc, batch, exact"):
+    with pytest.raises(ValueError, match="method: expected one of exact, nuts, hmc, batch"):
         demo.run(tmp_path, method="gibbs")
 
 

@@ -46,6 +46,7 @@ def run(tmp_path_factory):
     torch.manual_seed(0)
     run.fit(standard_vae((1, 8, 8), 2, hidden=(16,)), some_data(), epochs=3, seed=0, progress=False)
     run.sample(20, **FAST)
+    run.diagnose()
     return run
 
 
@@ -65,7 +66,7 @@ def test_it_needs_nothing_from_elsewhere(page):
 
 def test_it_says_what_the_run_holds(run, page):
     words = " ".join("".join(page[1].words).split())
-    found = run.diagnose()
+    found = run.diagnosis()
     for said in ("3 epochs", f"Verdict on the draws: {found.verdict}.", *found.reasons):
         assert " ".join(said.split()) in words
     assert "<b>a & b</b>" in words  # as text, not as markup

@@ -10,6 +10,7 @@ import pyrogeo as pg
 from pyrogeo.datasets import Dataset
 from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.reports import pictures as figures
+from pyrogeo.reports import summary
 from pyrogeo.run import Run
 from tests.conftest import small_vae
 
@@ -51,8 +52,8 @@ def test_a_folder_that_was_moved_holds_everything(copy):
     assert copy.history().table.shape == (3, 3)
     assert copy.draws().posterior["z"].shape == (2, 20, 2)
     assert copy.metric().n_centroids == 60
-    assert copy.words["statement"] == {"note": "digits of chance"}
-    summary = copy.summary()
+    assert copy.statement == {"note": "digits of chance"}
+    said = summary(copy)
     for words in (
         "trained",
         "digits of chance",
@@ -61,7 +62,7 @@ def test_a_folder_that_was_moved_holds_everything(copy):
         "verdict: ",
         "torch 2",
     ):
-        assert words in summary
+        assert words in said
     assert not list(copy.folder.rglob("*.pt")) + list(copy.folder.rglob("*.pkl"))
 
 
@@ -124,12 +125,12 @@ def test_an_interrupted_run_continues(tmp_path, monkeypatch):
     monkeypatch.setattr(pg.VAE, "model", interrupted)
     vae.load_state_dict(start)
     assert run.fit(vae, some_data(), **options).stopped == "interrupted"
-    assert run.words["state"] == "interrupted"
+    assert run.state == "interrupted"
     again = Run(run.folder)
     vae.load_state_dict(start)
     history = again.fit(vae, some_data(), **options)
     np.testing.assert_array_equal(history.table, whole.table)
-    assert again.words["state"] == "trained"
+    assert again.state == "trained"
     assert not (run.folder / "checkpoint.safetensors").exists()
     for ours, theirs in zip(
         Run(tmp_path / "whole").vae().parameters(), again.vae().parameters(), strict=True
@@ -148,7 +149,7 @@ def test_parts_of_one_s_own(tmp_path):
         run.decode()
     other = small_vae()
     other.load_weights(run.folder / "vae")
-    run.decode(other)
+    run.decode(vae=other)
     figures.draw(run.folder, other)
 
 
@@ -168,22 +169,22 @@ def test_parts_of_one_s_own(tmp_path):
             "written by a newer pyrogeo",
         ),
         (
-            lambda f: (f / "draws.nc").write_bytes(b"CDF"),
+            lambda f: (f / "draws" / "nuts.nc").write_bytes(b"CDF"),
             lambda f: Run(f).draws(),
             "not a whole file",
         ),
         (
-            lambda f: (f / "draws.nc").unlink(),
+            lambda f: (f / "draws" / "nuts.nc").unlink(),
             lambda f: Run(f).draws(),
-            "no draws yet; sample first",
+            "nuts.nc does not exist, though run.json lists it",
         ),
         (
             lambda f: (f / "posterior.safetensors").unlink(),
             lambda f: Run(f).posterior(),
-            "no posteriors yet; fit first",
+            "posterior.safetensors does not exist, though run.json lists it",
         ),
         (
-            lambda f: (f / "metric.safetensors").write_bytes(b"0"),
+            lambda f: (f / "draws" / "nuts.metric.safetensors").write_bytes(b"0"),
             lambda f: Run(f).metric(),
             "not a whole safetensors",
         ),

@@ -35,7 +35,7 @@ from pyrogeo.run import kept
 from pyrogeo.run.folder import Folder
 from pyrogeo.run.sets import Sets, checked_name
 from pyrogeo.sampling.draws import read_draws, write_draws
-from pyrogeo.sampling.methods import Method, chosen, record_of
+from pyrogeo.sampling.methods import METHODS, Method, chosen, record_of
 from pyrogeo.vae import VAE, History, fit
 from pyrogeo.verdict import Diagnosis, diagnose
 
@@ -265,6 +265,7 @@ class Run:
                 not; and as the method does.
         """
         record, num_samples = chosen(method), whole("num_samples", num_samples)
+        _check_settings(record, settings)
         name = checked_name(record.name if name is None else name)
         if name in self.sets.names and not replace:
             raise ValueError(
@@ -306,8 +307,8 @@ class Run:
 
     def _target(self, name: str, draws: Any) -> RiemannianUniform | None:
         """The density that Markov chains were to follow, if exact draws of it exist."""
-        record = record_of(draws)
-        if not record.uniform or record.independent or not self.sets.has("metric", name):
+        are_exact = "log_volume" in draws.posterior.attrs
+        if not record_of(draws).uniform or are_exact or not self.sets.has("metric", name):
             return None
         metric = self.metric(name)
         return RiemannianUniform(metric) if metric.log_vacuum_volume < float("inf") else None
@@ -354,3 +355,13 @@ class Run:
     def store(self) -> Folder:
         """The folder's files and steps, for those who add to it."""
         return self._store
+
+
+def _check_settings(record: Method, settings: dict[str, Any]) -> None:
+    """A misspelt setting is refused before the work; a function of the user's own may take what it likes."""
+    unknown = settings.keys() - set(record.settings)
+    if unknown and METHODS.get(record.name) is record:
+        raise ValueError(
+            f"{record.name} has no setting {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(record.settings)}"
+        )
