@@ -72,9 +72,3 @@ def read_json(path: PathLike, kind: str, version: int = 1) -> dict[str, Any]:
         raise ValueError(f"{path} holds {found}, expected {kind}")
     check_version(path, content.get("format"), version)
     return content
-
-
-def __getattr__(name):
-    import pyrogeo._tensors
-
-    return getattr(pyrogeo._tensors, name)

@@ -179,8 +179,6 @@ def test_bad_input(make, message):
         make()
 
 
-def test_a_recipe_s_folder_says_how_it_is_loaded(tmp_path):
+def test_one_loader_for_recipes_and_standard_parts(tmp_path):
     pg.recipes.iwae((5,), 2)[0].save(tmp_path)
-    with pytest.raises(ValueError, match=r"the recipe iwae; pyrogeo.recipes.load\(folder\) builds"):
-        pg.VAE.load(tmp_path)
     assert pg.recipes.load(tmp_path).statement["num_particles"] == 8

@@ -198,10 +198,11 @@ def sample(
     with one_line():
         given = {setting: value for setting, value in settings.items() if value is not None}
         shape = {setting: value for setting, value in shape.items() if value is not None}
+        run_folder(run)
         from pyrogeo.jobs.sample import sample_run
 
         metric, draws, name = sample_run(
-            run_folder(run), num_samples, method, name=name, replace=force, seed=seed,
+            run, num_samples, method, name=name, replace=force, seed=seed,
             progress=progress, n_centroids=centroids, shape=shape, settings=given,
         )  # fmt: skip
         sizes = draws.posterior.sizes

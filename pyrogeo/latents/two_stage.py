@@ -139,14 +139,7 @@ def fit_two_stage(
     train, held_out = split(z, validation, seed)
     loc, scale = standardisation(train)
     with forked(seed, z.device):
-        vae = VAE(
-            priors.StandardNormal(latent_dim),
-            guides.DiagonalNormal(networks.mlp(d, *hidden, 2 * latent_dim)),
-            # From a scale of 1, that of the data, training stays where the second VAE codes nothing.
-            likelihoods.Normal(
-                networks.mlp(latent_dim, *reversed(hidden), d), scale=0.3, learn_scale=True
-            ),
-        ).to(z)
+        vae = _second_vae(d, latent_dim, hidden).to(z)
     fit(
         vae,
         (train - loc) / scale,
@@ -159,3 +152,13 @@ def fit_two_stage(
         progress=progress,
     )
     return TwoStage(vae, loc, scale, num_particles, derived_seed(seed, 2))
+
+
+def _second_vae(d: int, latent_dim: int, hidden: Sequence[int]) -> VAE:
+    back = tuple(reversed(hidden))
+    return VAE(
+        priors.StandardNormal(latent_dim),
+        guides.DiagonalNormal(networks.mlp(d, *hidden, 2 * latent_dim)),
+        # From a scale of 1, that of the data, training stays where the second VAE codes nothing.
+        likelihoods.Normal(networks.mlp(latent_dim, *back, d), scale=0.3, learn_scale=True),
+    )

@@ -12,6 +12,7 @@ from pyro.infer import ELBO
 
 from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.vae import VAE
+from pyrogeo.vae.model import saved_statement
 
 __all__ = [
     "CATALOGUE",
@@ -175,7 +176,8 @@ def load(folder: str | os.PathLike) -> VAE:
         folder: that `save` wrote.
 
     Raises:
-        ValueError: as `VAE.load`.
+        ValueError: for a folder without a VAE, or with one of its author's own parts, which they build
+            and give its weights by `VAE.load_weights`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -183,4 +185,6 @@ def load(folder: str | os.PathLike) -> VAE:
     ...     load(folder).statement["recipe"]
     'ae'
     """
-    return VAE.load(folder, build=build)
+    vae = build(**saved_statement(folder))
+    vae.load_weights(folder)
+    return vae

@@ -32,7 +32,7 @@ def standard_vae(
 ) -> VAE:
     """A VAE with a standard normal prior, built from words and numbers.
 
-    The words are kept as `vae.statement`, with which `VAE.load` builds it again.
+    The words are kept as `vae.statement`, with which `recipes.load` builds it again.
 
     Args:
         event_shape: shape of one datum.

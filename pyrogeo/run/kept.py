@@ -23,6 +23,7 @@ __all__ = [
     "read_history",
     "read_posterior",
     "read_tensors",
+    "write_decoded",
     "write_diagnosis",
     "write_training",
 ]
@@ -101,3 +102,11 @@ def read_diagnosis(path: Path) -> Diagnosis:
     words = read_json(path, _DIAGNOSIS)
     table = pd.DataFrame.from_dict(words["table"], orient="index").astype(np.float64)
     return Diagnosis(words["verdict"], table, tuple(words["reasons"]))
+
+
+def write_decoded(path: Path, vae: VAE, z: np.ndarray, kept: dict[str, Tensor]) -> None:
+    """Latent points `(chain, draw, d)` and what they decode to, in the units that the data came in."""
+    data = vae.decode(torch.from_numpy(z).flatten(0, 1)).mean.cpu()
+    if "data_scale" in kept:
+        data = kept["data_location"] + kept["data_scale"] * data
+    np.savez_compressed(path, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))

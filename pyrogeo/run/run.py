@@ -11,9 +11,8 @@
     decoded/NAME.npz            what they decode to
     figures/                    pictures
 
-A run holds several sets of draws by name, `exact` and `nuts` say; where no name is given, the last one is
-meant. Nothing in it is pickled, and nothing is replaced unless it is asked for. Paths within are relative,
-so a folder can be moved.
+Sets of draws have names; where none is given, the last one is meant. Nothing is pickled, nothing is replaced
+unless it is asked for, and paths within are relative, so a folder can be moved.
 """
 
 import os
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -33,9 +31,9 @@ from pyrogeo.distributions import RiemannianUniform
 from pyrogeo.geometry import CentroidMetric, Metric
 from pyrogeo.run import kept
 from pyrogeo.run.folder import Folder
-from pyrogeo.run.sets import Sets, checked_name
+from pyrogeo.run.sets import Sets, check_settings, checked_name
 from pyrogeo.sampling.draws import read_draws, write_draws
-from pyrogeo.sampling.methods import METHODS, Method, chosen, record_of
+from pyrogeo.sampling.methods import Method, chosen, record_of
 from pyrogeo.vae import VAE, History, fit
 from pyrogeo.verdict import Diagnosis, diagnose
 
@@ -186,9 +184,7 @@ class Run:
     def labels(self) -> Tensor | np.ndarray | None:
         """The training data's classes in words where they have some, else their numbers."""
         labels = self.embeddings()[1]
-        if labels is None or not self.classes:
-            return labels
-        return np.array(self.classes)[labels]
+        return labels if labels is None or not self.classes else np.array(self.classes)[labels]
 
     def examples(self) -> Tensor:
         """A few test data."""
@@ -265,7 +261,7 @@ class Run:
                 not; and as the method does.
         """
         record, num_samples = chosen(method), whole("num_samples", num_samples)
-        _check_settings(record, settings)
+        check_settings(record, settings)
         name = checked_name(record.name if name is None else name)
         if name in self.sets.names and not replace:
             raise ValueError(
@@ -341,27 +337,13 @@ class Run:
             raise ValueError(
                 f"{self.folder / file} exists already; replace it, or use another folder"
             )
-        z = torch.from_numpy(self.draws(name).posterior["z"].to_numpy())
-        data = (vae or self.vae()).decode(z.flatten(0, 1)).mean.cpu()
-        tensors = self._posterior_tensors()
-        if "data_scale" in tensors:
-            data = tensors["data_location"] + tensors["data_scale"] * data
+        z, vae = self.draws(name).posterior["z"].to_numpy(), vae or self.vae()
         inputs = (self.sets.path(name, "draws"), "vae/weights.safetensors")
         with self._store.step(f"decoded/{name}", inputs) as new:
-            np.savez_compressed(new(file), z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))
+            kept.write_decoded(new(file), vae, z, self._posterior_tensors())
         return self._store.file(file)
 
     @property
     def store(self) -> Folder:
         """The folder's files and steps, for those who add to it."""
         return self._store
-
-
-def _check_settings(record: Method, settings: dict[str, Any]) -> None:
-    """A misspelt setting is refused before the work; a function of the user's own may take what it likes."""
-    unknown = settings.keys() - set(record.settings)
-    if unknown and METHODS.get(record.name) is record:
-        raise ValueError(
-            f"{record.name} has no setting {', '.join(sorted(unknown))}; it has "
-            f"{', '.join(record.settings)}"
-        )

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pyrogeo.run.folder import Folder, NewFiles
+from pyrogeo.sampling.methods import METHODS, Method
 
-__all__ = ["Sets", "checked_name"]
+__all__ = ["Sets", "check_settings", "checked_name"]
 
 _FILES = {
     "draws": ("draws", "draws/{}.nc", "draws.nc"),
@@ -109,3 +110,21 @@ def checked_name(name: str) -> str:
             f"name: expected letters, digits, dots, dashes and underscores, got {name!r}"
         )
     return name
+
+
+def check_settings(record: Method, settings: dict[str, Any]) -> None:
+    """A misspelt setting is refused before the work; a function of the user's own may take what it likes.
+
+    Args:
+        record: of the way of drawing.
+        settings: that it was given.
+
+    Raises:
+        ValueError: for a setting that it has not.
+    """
+    unknown = settings.keys() - set(record.settings)
+    if unknown and METHODS.get(record.name) is record:
+        raise ValueError(
+            f"{record.name} has no setting {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(record.settings)}"
+        )

@@ -20,11 +20,12 @@ from pyro.poutine.util import site_is_subsample
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from pyrogeo._files import read_json, read_tensors, replacing, write_json
+from pyrogeo._files import read_json, replacing, write_json
 from pyrogeo._random import forked
+from pyrogeo._tensors import read_tensors
 from pyrogeo.vae._batches import batched, joined
 
-__all__ = ["VAE"]
+__all__ = ["VAE", "saved_statement"]
 
 _numbers = itertools.count(1)
 _WEIGHTS, _WORDS = "weights.safetensors", "vae.json"
@@ -288,37 +289,6 @@ class VAE(nn.Module):
         replacing(folder / _WEIGHTS, lambda file: save_model(self, str(file), metadata=kind))
         write_json(folder / _WORDS, {"statement": self.statement, "parts": repr(self)}, _WORDS_KIND)
 
-    @classmethod
-    def load(cls, folder: str | os.PathLike, build: Callable[..., "VAE"] | None = None) -> "VAE":
-        """The VAE of a folder, if it was made from words, which can be built again.
-
-        One of its author's own parts is built by its author, and then takes `load_weights`.
-
-        Args:
-            folder: that `save` wrote.
-            build: makes a VAE of `vae.statement`'s words, by default `standard_vae`; see
-                `pyrogeo.recipes.load`.
-
-        Raises:
-            ValueError: for a folder without a VAE, or with one of other parts.
-        """
-        from pyrogeo.recipes.standard import standard_vae  # it imports this class
-
-        words = read_json(Path(folder) / _WORDS, _WORDS_KIND)
-        if not words.get("statement"):
-            raise ValueError(
-                f"{folder} holds a VAE of its author's own parts; build it and call "
-                "vae.load_weights(folder)"
-            )
-        if build is None and "recipe" in words["statement"]:
-            raise ValueError(
-                f"{folder} holds a VAE of the recipe {words['statement']['recipe']}; "
-                "pyrogeo.recipes.load(folder) builds it"
-            )
-        vae = (build or standard_vae)(**words["statement"])
-        vae.load_weights(folder)
-        return vae
-
     def load_weights(self, folder: str | os.PathLike) -> None:
         """Takes the weights that `save` wrote, into parts of the same shapes.
 
@@ -343,6 +313,25 @@ class VAE(nn.Module):
         finally:
             for module, training in modes:
                 module.training = training
+
+
+def saved_statement(folder: str | os.PathLike) -> dict[str, Any]:
+    """The words of which `VAE.save`'s VAE was made.
+
+    Args:
+        folder: that `save` wrote.
+
+    Raises:
+        ValueError: for a folder without a VAE, or with one of its author's own parts, which they build
+            and give its weights by `load_weights`.
+    """
+    statement = read_json(Path(folder) / _WORDS, _WORDS_KIND).get("statement")
+    if not statement:
+        raise ValueError(
+            f"{folder} holds a VAE of its author's own parts; build it and call "
+            "vae.load_weights(folder)"
+        )
+    return statement
 
 
 def _tempered(beta: float):

@@ -23,6 +23,7 @@ import pandas as pd
 
 from pyrogeo.sampling.draws import az, group_arrays
 from pyrogeo.sampling.methods import record_of
+from pyrogeo.verdict.integrator import diverging, low_energy, named_chains, saturated
 from pyrogeo.verdict.statistics import (
     between_run_ess,
     gap,
@@ -35,7 +36,6 @@ __all__ = ["Diagnosis", "diagnose", "series"]
 
 R_HAT = 1.01
 ESS = 400
-E_BFMI = 0.3
 ALPHA = 1e-4  # of calling agreeing chains in disagreement, over all quantities together
 _MIN_DRAWS = 4
 
@@ -111,18 +111,18 @@ def diagnose(draws: Any, superchains: int | None = None, density: Any = None) ->
         *missed,
         *_stuck(quantities),
         *_separated(quantities, table, groups),
-        *_diverging(sample_stats),
+        *diverging(sample_stats),
     ]
-    shortages = [*_too_short(quantities, table), *_energy(sample_stats)]
+    shortages = [*_too_short(quantities, table), *low_energy(sample_stats)]
     notes = [
         *visits,
         *filter(None, [record_of(draws).note]),
-        *_saturated(draws, sample_stats),
+        *saturated(draws, sample_stats),
         *_incomplete(draws),
     ]
     verdict = "disagree" if failures else "too short" if shortages else "pass"
     if failures:  # how many draws are missing is beside the point then
-        shortages = list(_energy(sample_stats))
+        shortages = list(low_energy(sample_stats))
     if verdict == "pass":
         worst = table[["ess_bulk", "ess_tail"]].min().min()
         notes.insert(
@@ -248,7 +248,7 @@ def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
         yield f"{frozen[0]} is constant within every chain, at different values: the chains disagree."
     elif still.any():
         yield (
-            f"{_chains(still)} never moved: every draw is the same point. Take a smaller step size, "
+            f"{named_chains(still)} never moved: every draw is the same point. Take a smaller step size, "
             "or longer warm-up."
         )
 
@@ -304,40 +304,6 @@ def _round_up(n: float) -> int:
     return math.ceil(n / 10**digits) * 10**digits
 
 
-def _diverging(sample_stats: dict[str, np.ndarray]) -> Iterator[str]:
-    diverging = sample_stats.get("diverging", np.zeros(0)).astype(bool)
-    if diverging.any():
-        yield (
-            f"{diverging.sum()} of {diverging.size} transitions diverged: the integrator broke down "
-            "where the density bends sharply, and draws are missing there. Take a smaller step size "
-            "(target_accept_prob=0.95)."
-        )
-
-
-def _energy(sample_stats: dict[str, np.ndarray]) -> Iterator[str]:
-    energy = sample_stats.get("energy")
-    if energy is None or not np.isfinite(energy).all() or not (np.ptp(energy, axis=1) > 0).all():
-        return
-    bfmi = (np.diff(energy, axis=1) ** 2).mean(1) / energy.var(axis=1)
-    if bfmi.min() < E_BFMI:
-        yield (
-            f"E-BFMI of {_chains(bfmi < E_BFMI)} is {bfmi.min():.2f}, below {E_BFMI}: fresh momenta "
-            "change the energy too little to explore the tails. Draw longer chains, or adapt a full "
-            "mass matrix."
-        )
-
-
-def _saturated(draws: Any, sample_stats: dict[str, np.ndarray]) -> Iterator[str]:
-    depth = sample_stats.get("tree_depth")
-    largest = draws["sample_stats"].attrs.get("max_tree_depth") if depth is not None else None
-    if largest is not None and (depth >= largest).any():
-        yield (
-            f"{(depth >= largest).mean():.0%} of the transitions reached the largest tree depth, "
-            f"{int(largest)}, and may have stopped before they turned. Raise max_tree_depth, or adapt a "
-            "full mass matrix."
-        )
-
-
 def _visited(draws: Any, ess: pd.Series, density: Any) -> tuple[list[str], list[str]]:
     """What exact draws show: failures, and notes."""
     if density is None:
@@ -350,8 +316,3 @@ def _visited(draws: Any, ess: pd.Series, density: Any) -> tuple[list[str], list[
 def _incomplete(draws: Any) -> Iterator[str]:
     if draws["posterior"].attrs.get("incomplete"):
         yield "Sampling was interrupted; these are the draws so far."
-
-
-def _chains(which: np.ndarray) -> str:
-    numbers = [str(i) for i in np.flatnonzero(which)]
-    return f"chain {numbers[0]}" if len(numbers) == 1 else f"chains {', '.join(numbers)}"

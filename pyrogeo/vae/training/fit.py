@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm.auto import tqdm
 
-from pyrogeo._files import read_state, write_state
 from pyrogeo._random import derived_seed, forked, fresh_seed
+from pyrogeo._tensors import read_state, write_state
 from pyrogeo.errors import NonFiniteLossError
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.training.checks import check_entropy, checked_data

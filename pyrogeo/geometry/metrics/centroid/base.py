@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from pyrogeo._files import read_tensors, write_tensors
+from pyrogeo._tensors import read_tensors, write_tensors
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
 from pyrogeo.geometry.metrics.base import Metric
