@@ -120,8 +120,12 @@ class Run:
         return history
 
     def has(self, name: str) -> bool:
-        """Whether `"history"`, `"posterior"`, `"draws"`, `"metric"` or `"diagnosis"` is there: the
-        last three of the last set of draws, and the last only if it is about them."""
+        """Whether the folder holds something.
+
+        Args:
+            name: `"history"`, `"posterior"`, `"draws"`, or, of the last set of draws, `"metric"` or
+                `"diagnosis"`.
+        """
         if name in ("history", "posterior"):
             return self._store.has("fit")
         if not self.sets.names:
@@ -291,8 +295,10 @@ class Run:
         return {need: makers[need]() for need in record.needs if need in makers}
 
     def diagnose(self, name: str | None = None) -> Diagnosis:
-        """Judges a set of draws, beside exact ones where the uniform density is their target, and keeps
-        the verdict."""
+        """Judges a set of draws and keeps the verdict.
+
+        Exact draws are made beside where the uniform density is their target.
+        """
         name = self.sets.chosen(name)
         draws = self.draws(name)
         with forked(0):
