@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 __all__ = ["Dataset", "split", "standardized"]
@@ -77,6 +76,10 @@ def split(
     name: str,
     classes: tuple[str, ...] = (),
 ) -> Dataset:
+    from sklearn.model_selection import (
+        train_test_split,
+    )  # half a second that training does not need
+
     for part, share in {"validation": validation, "test": test}.items():
         if not 0 < share < 1:
             raise ValueError(f"{part}: expected a share between 0 and 1, got {share}")

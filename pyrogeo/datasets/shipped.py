@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits, load_sample_images
 
 from pyrogeo.datasets.dataset import Dataset, split
 
@@ -26,6 +25,8 @@ def digits(seed: int = 0) -> Dataset:
     >>> digits()
     Dataset(train=1131, validation=126, test=540, event_shape=(1, 8, 8))
     """
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     x = torch.from_numpy(images / 16).float().reshape(-1, 1, 8, 8)
     return split(x, torch.from_numpy(labels), 0.1, 0.3, seed, "digits")
@@ -58,6 +59,8 @@ def patches(
     >>> patches(8, 10, 4, 4)
     Dataset(train=10, validation=4, test=4, event_shape=(3, 8, 8))
     """
+    from sklearn.datasets import load_sample_images
+
     photographs = [torch.from_numpy(p.copy()).permute(2, 0, 1) for p in load_sample_images().images]
     height, width = photographs[0].shape[1:]
     borders = [0, round(0.7 * width), round(0.85 * width), width]
