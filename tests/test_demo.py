@@ -30,7 +30,7 @@ def test_sixteen_dimensions_end_to_end(tmp_path):
     assert metric.centroids.shape == (100, 16)
     assert metric.decay.item() == pytest.approx(summary["metric"]["decay"])
     data = pg.datasets.digits()
-    again = pg.CentroidMetric.from_posterior(pg.VAE.load(tmp_path / "vae").embed(data.train))
+    again = pg.CentroidMetric.from_posterior(pg.recipes.load(tmp_path / "vae").embed(data.train))
     assert again.bandwidth.item() == pytest.approx(summary["metric"]["bandwidth"])
     assert Run(tmp_path).diagnose().reasons == found.reasons
 

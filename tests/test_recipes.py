@@ -181,6 +181,5 @@ def test_bad_input(make, message):
 
 def test_a_recipe_s_folder_says_how_it_is_loaded(tmp_path):
     pg.recipes.iwae((5,), 2)[0].save(tmp_path)
-    with pytest.raises(ValueError, match=r"the recipe iwae; pyrogeo.recipes.load\(folder\) builds"):
-        pg.VAE.load(tmp_path)
+    assert not hasattr(pg.VAE, "load")  # a VAE knows no recipe
     assert pg.recipes.load(tmp_path).statement["num_particles"] == 8

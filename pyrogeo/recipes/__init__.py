@@ -12,6 +12,7 @@ from pyrogeo.recipes.book import CATALOGUE, Entry, build, chosen, from_words, lo
 from pyrogeo.recipes.deterministic import aae, ae, rae, rae_gp, rae_l2, rae_sn, wae_mmd
 from pyrogeo.recipes.posteriors import hvae, iaf, planar, radial, rhvae
 from pyrogeo.recipes.priors import flow_prior, mixture_prior, vamp
+from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.recipes.variational import beta_vae, iwae, vae, vae_gan
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "rae_l2",
     "rae_sn",
     "rhvae",
+    "standard_vae",
     "vae",
     "vae_gan",
     "vamp",

@@ -11,7 +11,9 @@ import torch
 from pyro.infer import ELBO
 
 from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.recipes.statement import stated
 from pyrogeo.vae import VAE
+from pyrogeo.vae.folder import read_statement
 
 __all__ = [
     "CATALOGUE",
@@ -64,24 +66,23 @@ def recipe(function: Recipe) -> Recipe:
     @functools.wraps(function)
     def made(event_shape: Sequence[int], latent_dim: int, **options: Any) -> tuple[VAE, ELBO]:
         vae, objective = function(event_shape, latent_dim, **options)
-        vae.statement = {"recipe": name, **_words(function, event_shape, latent_dim, options)}
-        return vae, objective
+        words = _words(function, (event_shape, latent_dim), options)
+        return stated(vae, {"recipe": name, **words}), objective
 
     CATALOGUE[name] = Entry(made, *_read(function.__doc__ or ""))
     return made
 
 
-def _words(
-    function: Recipe, event_shape: Sequence[int], latent_dim: int, options: dict[str, Any]
-) -> dict[str, Any]:
+def _words(function: Recipe, sizes: tuple, options: dict[str, Any]) -> dict[str, Any]:
     """Everything said or left at its default, without the data."""
-    bound = inspect.signature(function).bind(event_shape, latent_dim, **options)
+    bound = inspect.signature(function).bind(*sizes, **options)
     bound.apply_defaults()
     parts = inspect.signature(standard_vae).parameters
     words = {name: parts[name].default for name in Parts.__annotations__}
     words |= {k: v for k, v in bound.arguments.items() if k not in ("parts", "data")}
     words |= bound.arguments["parts"]
-    return {k: list(v) if isinstance(v, (tuple, torch.Size)) else v for k, v in words.items()}
+    # Shapes and layers may come as any sequence, an array say.
+    return words | {k: tuple(words[k]) for k in ("event_shape", "hidden")}
 
 
 def _read(docstring: str) -> tuple[str, str]:
@@ -171,11 +172,13 @@ def _option(word: str) -> tuple[str, Any]:
 def load(folder: str | os.PathLike) -> VAE:
     """The VAE that `VAE.save` wrote, made by a recipe or by `standard_vae`.
 
+    One of its author's own parts is built by its author, and then takes `vae.load_weights(folder)`.
+
     Args:
         folder: that `save` wrote.
 
     Raises:
-        ValueError: as `VAE.load`.
+        ValueError: for a folder without a VAE, with one of other parts, or with broken files.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -183,4 +186,6 @@ def load(folder: str | os.PathLike) -> VAE:
     ...     load(folder).statement["recipe"]
     'ae'
     """
-    return VAE.load(folder, build=build)
+    vae = build(**read_statement(folder))
+    vae.load_weights(folder)
+    return vae

@@ -162,7 +162,7 @@ class Run:
         return self._path(name).is_file()
 
     def vae(self) -> VAE:
-        """The trained VAE; one of its author's own parts is built by them, see `VAE.load`."""
+        """The trained VAE; one of its author's own parts is built by them, see `recipes.load`."""
         return recipes.load(self.folder / "vae")
 
     def history(self) -> History:

@@ -271,7 +271,7 @@ def test_a_folder_and_back(tmp_path):
             (1, 8, 8), 2, hidden=(8,), guide=kind, likelihood="learned-normal", beta=0.3
         )
         vae.save(tmp_path / kind)
-        again = pg.VAE.load(tmp_path / kind)
+        again = pg.recipes.load(tmp_path / kind)
         x = torch.rand(3, 1, 8, 8)
         assert torch.equal(again.embed(x).mean, vae.embed(x).mean)
         assert again.statement == vae.statement
@@ -284,7 +284,7 @@ def test_a_vae_of_one_s_own_parts_is_built_by_its_author(tmp_path):
     vae, other = small_vae(), small_vae()
     vae.save(tmp_path)
     with pytest.raises(ValueError, match="of its author's own parts; build it"):
-        pg.VAE.load(tmp_path)
+        pg.recipes.load(tmp_path)
     other.load_weights(tmp_path)
     x = torch.rand(3, 1, 8, 8)
     assert torch.equal(other.embed(x).mean, vae.embed(x).mean)
@@ -331,7 +331,7 @@ def test_broken_folders(tmp_path, spoil, message):
     standard_vae((5,), 2).save(tmp_path)
     spoil(tmp_path)
     with pytest.raises(ValueError, match=message):
-        pg.VAE.load(tmp_path)
+        pg.recipes.load(tmp_path)
 
 
 @pytest.mark.parametrize(
