@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import whole_or_none
 from pyrogeo.datasets.dataset import Dataset, split, standardized
 from pyrogeo.errors import PyrogeoWarning
 
@@ -108,7 +109,7 @@ def from_folder(
         raise ValueError(
             f"expected mode 'RGB' or 'L' and broken 'refuse' or 'skip', got {mode!r}, {broken!r}"
         )
-    if len(size) != 2 or min(size) < 1:
+    if len(size) != 2 or any((whole_or_none(n) or 0) < 1 for n in size):
         raise ValueError(f"size: expected a positive height and width, got {size}")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     read = {file: _read_image(file, size, mode) for file in files}
@@ -118,8 +119,7 @@ def from_folder(
         words += f"; and {len(faulty) - 5} more" if len(faulty) > 5 else ""
         if broken == "refuse":
             raise ValueError(
-                f"{len(faulty)} files cannot be read as images ({words}); broken='skip' "
-                "(--skip-broken) passes over them"
+                f"{len(faulty)} files cannot be read as images ({words}); broken='skip' passes over them"
             )
         warnings.warn(f"skipped {len(faulty)} files ({words})", PyrogeoWarning, stacklevel=2)
     good = [file for file in files if file not in faulty]

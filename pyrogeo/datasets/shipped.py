@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from pyrogeo._checks import whole_or_none
 from pyrogeo.datasets.dataset import Dataset, split
 
 __all__ = ["digits", "patches"]
@@ -64,13 +65,16 @@ def patches(
     photographs = [torch.from_numpy(p.copy()).permute(2, 0, 1) for p in load_sample_images().images]
     height, width = photographs[0].shape[1:]
     borders = [0, round(0.7 * width), round(0.85 * width), width]
-    if not 1 <= size <= borders[2] - borders[1]:
-        raise ValueError(f"size must be 1 to {borders[2] - borders[1]} pixels, got {size}")
+    most, given = borders[2] - borders[1], size
+    size = whole_or_none(given)
+    if size is None or not 1 <= size <= most:
+        raise ValueError(f"size must be 1 to {most} pixels, got {given!r}")
     generator = np.random.default_rng(seed)
     parts, labels = [], []
-    for count, low, high in zip((train, validation, test), borders, borders[1:], strict=False):
+    for given, low, high in zip((train, validation, test), borders, borders[1:], strict=False):
+        count = whole_or_none(given) or 0
         if count < 1:
-            raise ValueError(f"expected at least one patch of each part, got {count}")
+            raise ValueError(f"expected at least one patch of each part, got {given!r}")
         which = np.arange(count) % 2
         top = generator.integers(0, height - size + 1, count)
         left = generator.integers(low, high - size + 1, count)

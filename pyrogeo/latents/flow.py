@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrogeo._checks import positive, whole
+from pyrogeo._checks import positive, whole, whole_or_none
 from pyrogeo._random import forked, fresh_seed
 from pyrogeo.errors import NonFiniteLossError
 from pyrogeo.latents.autoregressive import AutoregressiveFlow, FlowNetworks
@@ -69,13 +68,14 @@ def fit_flow(
     epochs = whole("epochs", epochs)
     batch_size = whole("batch_size", batch_size)
     patience = whole("patience", patience)
-    if not hidden or any(not isinstance(n, Integral) or n < d for n in hidden):
+    units = [whole_or_none(n) for n in hidden]
+    if not units or any(n is None or n < d for n in units):
         raise ValueError(f"hidden: expected layers of at least d = {d} units, got {hidden!r}")
     learning_rate = positive("learning_rate", learning_rate)
     seed, z = fresh_seed(seed), z.detach()
     train, held_out = split(z, validation, seed)
     with forked(seed, z.device), torch.inference_mode(False), torch.enable_grad():
-        flow = FlowNetworks(*standardisation(train), kind, num_blocks, hidden)
+        flow = FlowNetworks(*standardisation(train), kind, num_blocks, units)
         optimizer = torch.optim.Adam(flow.parameters(), lr=learning_rate)
         _maximise_likelihood(
             flow, optimizer, train, held_out, epochs, batch_size, patience, progress

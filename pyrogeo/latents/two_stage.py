@@ -53,7 +53,7 @@ class TwoStage(TorchDistribution):
         self.vae = vae.eval().requires_grad_(False)
         self.loc, self.scale = loc, scale
         d = vae.prior().event_shape[0]
-        self.noise = _normal_points(num_particles, d, seed).to(loc)[:, None]
+        self.noise = _normal_points(whole("num_particles", num_particles), d, seed).to(loc)[:, None]
         super().__init__(event_shape=loc.shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:

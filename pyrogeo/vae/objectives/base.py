@@ -163,6 +163,12 @@ def decoded(model, args: tuple, kwargs: dict, name: str, z: Tensor) -> Tensor:
 
     Returns:
         shape `(*, *event)`.
+
+    >>> import pyrogeo as pg
+    >>> vae = pg.VAE(pg.priors.StandardNormal(2), pg.guides.Deterministic(pg.networks.mlp(5, 2)),
+    ...              pg.likelihoods.Normal(pg.networks.mlp(2, 5)))
+    >>> decoded(vae.model, (torch.zeros(10, 5),), {}, "z", torch.zeros(10, 2)).shape
+    torch.Size([10, 5])
     """
     conditioned = poutine.condition(model, {name: z})
     trace = prune_subsample_sites(poutine.trace(conditioned).get_trace(*args, **kwargs))
@@ -171,7 +177,7 @@ def decoded(model, args: tuple, kwargs: dict, name: str, z: Tensor) -> Tensor:
 
 
 def is_deterministic(distribution: Any) -> bool:
-    """Whether it is a point mass, which has no entropy.
+    """Whether a distribution is a point mass, which has no entropy.
 
     >>> is_deterministic(dist.Delta(torch.zeros(2)).to_event(1))
     True
