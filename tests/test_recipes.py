@@ -166,7 +166,7 @@ def test_the_metric_of_an_rhvae_is_a_metric(digits):
         ),
         (lambda: pg.recipes.vamp((5,), 2, data=torch.rand(9, 4)), r"shape \(5,\), got \(4,\)"),
         (lambda: pg.recipes.vamp((5,), 2, data=torch.rand(9, 5), pseudo_inputs=0), "positive"),
-        (lambda: pg.recipes.chosen("gan"), "recipe: expected one of ae, rae, .*, got 'gan'"),
+        (lambda: pg.recipes.named("gan"), "recipe: expected one of ae, rae, .*, got 'gan'"),
         (lambda: pg.recipes.vae((5,), 0), "latent dimension"),
         (lambda: pg.recipes.ae((5,), 2, network="gpt"), "network: expected one of mlp, conv"),
         (lambda: pg.recipes.wae_mmd((5,), 2, kernel="cubic"), "kernel: expected imq, rbf"),

@@ -73,12 +73,14 @@ def standardized(data: Dataset) -> Dataset:
 def split(
     x: Tensor,
     y: Tensor | None,
+    *,
     validation: float,
     test: float,
     seed: int,
     name: str,
     classes: tuple[str, ...] = (),
 ) -> Dataset:
+    """Three parts, with the classes' shares in each where every class has members enough."""
     from sklearn.model_selection import (
         train_test_split,
     )  # half a second that training does not need

@@ -30,7 +30,7 @@ def digits(seed: int = 0) -> Dataset:
 
     images, labels = load_digits(return_X_y=True)
     x = torch.from_numpy(images / 16).float().reshape(-1, 1, 8, 8)
-    return split(x, torch.from_numpy(labels), 0.1, 0.3, seed, "digits")
+    return split(x, torch.from_numpy(labels), validation=0.1, test=0.3, seed=seed, name="digits")
 
 
 def patches(

@@ -9,10 +9,10 @@ from torch.distributions.lowrank_multivariate_normal import LowRankMultivariateN
 
 from pyrogeo.errors import PyrogeoWarning
 
-__all__ = ["check_like", "check_points", "check_positive_definite", "posterior_moments"]
+__all__ = ["check_like", "check_points", "check_positive_definite", "location_and_spread"]
 
 
-def posterior_moments(
+def location_and_spread(
     posterior: Distribution, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor, bool]:
     """Means, variances or covariances, and whether they are full.
@@ -35,7 +35,7 @@ def posterior_moments(
     if isinstance(posterior, Independent) and len(posterior.event_shape) == 1:
         base = posterior.base_dist
         if isinstance(base, Normal):
-            return posterior_moments(base, dtype)
+            return location_and_spread(base, dtype)
         return posterior.mean.to(dtype), posterior.variance.to(dtype), False
     if _is_deterministic(posterior):
         return posterior.mean.to(dtype), torch.zeros_like(posterior.mean, dtype=dtype), False

@@ -64,7 +64,7 @@ def standard_vae(
         decoder,
         beta,
     )
-    words = {
+    statement = {
         "event_shape": tuple(event_shape),
         "latent_dim": latent_dim,
         "network": network,
@@ -73,7 +73,7 @@ def standard_vae(
         "likelihood": likelihood,
         "beta": vae.beta,
     }
-    return stated(vae, words)
+    return stated(vae, statement)
 
 
 def standard_parts(

@@ -8,18 +8,18 @@ from pyrogeo.vae import VAE
 __all__ = ["stated"]
 
 
-def stated(vae: VAE, words: Mapping[str, Any]) -> VAE:
-    """The same VAE, with `vae.statement` set to the words in plain Python, which `VAE.save` keeps.
+def stated(vae: VAE, statement: Mapping[str, Any]) -> VAE:
+    """The same VAE, with `vae.statement` set to a statement in plain Python, which `VAE.save` keeps.
 
     Args:
         vae: just made.
-        words: with which it can be made again, by name.
+        statement: the arguments with which it can be made again, by name.
 
     >>> from pyrogeo.recipes import standard_vae
     >>> stated(standard_vae((5,), 2), {"recipe": "mine", "hidden": (8, 8)}).statement
     {'recipe': 'mine', 'hidden': [8, 8]}
     """
-    vae.statement = {name: _plain(value) for name, value in words.items()}
+    vae.statement = {name: _plain(value) for name, value in statement.items()}
     return vae
 
 

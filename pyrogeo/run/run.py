@@ -36,7 +36,7 @@ from pyrogeo._random import forked
 from pyrogeo.datasets import Dataset
 from pyrogeo.distributions import RiemannianUniform
 from pyrogeo.geometry import CentroidMetric
-from pyrogeo.geometry.checks import posterior_moments
+from pyrogeo.geometry.checks import location_and_spread
 from pyrogeo.sampling import sample
 from pyrogeo.sampling.draws import read_draws, write_draws
 from pyrogeo.vae import VAE, History, fit
@@ -141,7 +141,7 @@ class Run:
         if data.location is not None:
             tensors |= {"data_location": data.location, "data_scale": data.scale}
         try:
-            loc, spread, is_full = posterior_moments(vae.embed(data.train))
+            loc, spread, is_full = location_and_spread(vae.embed(data.train))
             tensors["loc"] = loc
             if spread.any():  # a point mass has embeddings only
                 tensors["covariance" if is_full else "variance"] = spread

@@ -92,7 +92,7 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
     inside = [likelihood.support.check(batch.to(vae.device)).all() for batch in x.split(4096)]
     if not all(inside):
         raise ValueError(
-            f"{what}: {type(vae.likelihood).__name__} expects values in {_words(likelihood)}, "
+            f"{what}: {type(vae.likelihood).__name__} expects values in {_support_of(likelihood)}, "
             f"got {x.min():.4g} to {x.max():.4g}"
         )
 
@@ -108,7 +108,8 @@ def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribu
     return made
 
 
-def _words(likelihood) -> str:
+def _support_of(likelihood: Distribution) -> str:
+    """For a message: its bounds, if it has some."""
     base = getattr(likelihood.support, "base_constraint", likelihood.support)
     if hasattr(base, "lower_bound") and hasattr(base, "upper_bound"):
         return f"[{base.lower_bound:g}, {base.upper_bound:g}]"

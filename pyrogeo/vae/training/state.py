@@ -154,7 +154,7 @@ class Checkpoint:
         if self._saved is None:
             return None
         parts, theirs = learner.parts(), self._saved["parts"]
-        ours = _words(settings)
+        ours = _as_json(settings)
         if self._saved["settings"] != ours or theirs.keys() != parts.keys():
             raise ValueError(
                 f"checkpoint: {self.path} belongs to another run: it has {self._saved['settings']} with "
@@ -176,7 +176,7 @@ class Checkpoint:
         if self.path is None:
             return
         content = {
-            "settings": _words(settings),
+            "settings": _as_json(settings),
             "state": {
                 "rows": [row._asdict() for row in state.rows],
                 "best": state.best,
@@ -195,7 +195,7 @@ def _writable(path: str | os.PathLike) -> Path:
     return path
 
 
-def _words(settings: Settings) -> dict[str, Any]:
+def _as_json(settings: Settings) -> dict[str, Any]:
     """As they stand in the file."""
     return {**settings._asdict(), "data": list(settings.data)}
 
