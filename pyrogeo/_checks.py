@@ -7,7 +7,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["not_negative", "positive", "share", "whole"]
+__all__ = ["not_negative", "positive", "real_or_nan", "share", "whole", "whole_or_none"]
 
 
 def whole(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
@@ -27,14 +27,24 @@ def whole(name: str, value: Any, at_least: int = 1, at_most: int | None = None) 
     Traceback (most recent call last):
     ValueError: epochs must be a positive integer, got 2.5
     """
-    value = _plain(value)
+    number, value = whole_or_none(value), _plain(value)
     most = math.inf if at_most is None else at_most
-    if isinstance(value, bool) or not isinstance(value, Integral) or not at_least <= value <= most:
+    if number is None or not at_least <= number <= most:
         expected = "a positive integer" if at_least == 1 else f"an integer of at least {at_least}"
         if at_most is not None:
             expected = f"an integer from {at_least} to {at_most}"
         raise ValueError(f"{name} must be {expected}, got {value!r}")
-    return int(value)
+    return number
+
+
+def whole_or_none(value: Any) -> int | None:
+    """An integer as Python's, or None for what is none: for a message of one's own.
+
+    >>> whole_or_none(True), whole_or_none(3)
+    (None, 3)
+    """
+    value = _plain(value)
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
 def positive(name: str, value: Any) -> float:
@@ -50,7 +60,7 @@ def positive(name: str, value: Any) -> float:
     Traceback (most recent call last):
     ValueError: scale must be positive and finite, got 0
     """
-    found = _real(value)
+    found = real_or_nan(value)
     if not 0 < found < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {_plain(value)!r}")
     return found
@@ -58,7 +68,7 @@ def positive(name: str, value: Any) -> float:
 
 def not_negative(name: str, value: Any) -> float:
     """A finite number that is zero or more; arguments and errors as of `positive`."""
-    found = _real(value)
+    found = real_or_nan(value)
     if not 0 <= found < math.inf:
         raise ValueError(f"{name} must be finite and not negative, got {_plain(value)!r}")
     return found
@@ -66,14 +76,14 @@ def not_negative(name: str, value: Any) -> float:
 
 def share(name: str, value: Any) -> float:
     """A number between zero and one, both excluded; arguments and errors as of `positive`."""
-    found = _real(value)
+    found = real_or_nan(value)
     if not 0 < found < 1:
         raise ValueError(f"{name}: expected a share between 0 and 1, got {_plain(value)!r}")
     return found
 
 
-def _real(value: Any) -> float:
-    """NaN, which no bound admits, for what is no number."""
+def real_or_nan(value: Any) -> float:
+    """A number as Python's, or NaN, which no bound admits, for what is none."""
     value = _plain(value)
     return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
 

@@ -166,7 +166,7 @@ def test_the_metric_of_an_rhvae_is_a_metric(digits):
         ),
         (lambda: pg.recipes.vamp((5,), 2, data=torch.rand(9, 4)), r"shape \(5,\), got \(4,\)"),
         (lambda: pg.recipes.vamp((5,), 2, data=torch.rand(9, 5), pseudo_inputs=0), "positive"),
-        (lambda: pg.recipes.chosen("gan"), "recipe: expected one of ae, rae, .*, got 'gan'"),
+        (lambda: pg.recipes.named("gan"), "recipe: expected one of ae, rae, .*, got 'gan'"),
         (lambda: pg.recipes.vae((5,), 0), "latent dimension"),
         (lambda: pg.recipes.ae((5,), 2, network="gpt"), "network: expected one of mlp, conv"),
         (lambda: pg.recipes.wae_mmd((5,), 2, kernel="cubic"), "kernel: expected imq, rbf"),
@@ -179,6 +179,7 @@ def test_bad_input(make, message):
         make()
 
 
-def test_one_loader_for_recipes_and_standard_parts(tmp_path):
+def test_a_recipe_s_folder_says_how_it_is_loaded(tmp_path):
     pg.recipes.iwae((5,), 2)[0].save(tmp_path)
+    assert not hasattr(pg.VAE, "load")  # a VAE knows no recipe
     assert pg.recipes.load(tmp_path).statement["num_particles"] == 8

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
+
+from pyrogeo._checks import share
 
 __all__ = ["Dataset", "split", "standardized"]
 
@@ -56,6 +57,7 @@ def standardized(data: Dataset) -> Dataset:
     Raises:
         ValueError: for data that are no table.
 
+    >>> from pyrogeo.datasets import from_array
     >>> table = from_array(np.arange(30.0).reshape(10, 3), seed=0)
     >>> standardized(table).train.mean(0).abs().max() < 1e-6
     tensor(True)
@@ -71,20 +73,24 @@ def standardized(data: Dataset) -> Dataset:
 def split(
     x: Tensor,
     y: Tensor | None,
+    *,
     validation: float,
     test: float,
     seed: int,
     name: str,
     classes: tuple[str, ...] = (),
 ) -> Dataset:
-    for part, share in {"validation": validation, "test": test}.items():
-        if not 0 < share < 1:
-            raise ValueError(f"{part}: expected a share between 0 and 1, got {share}")
+    """Three parts, with the classes' shares in each where every class has members enough."""
+    from sklearn.model_selection import (
+        train_test_split,
+    )  # half a second that training does not need
+
+    validation, test = share("validation", validation), share("test", test)
     if len(x) < 3:
         raise ValueError(f"expected at least 3 data to split in three parts, got {len(x)}")
 
-    def cut(index: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-        size = min(math.ceil(share * len(index)), len(index) - 1)
+    def cut(index: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
+        size = min(math.ceil(part * len(index)), len(index) - 1)
         kept = None if y is None else y[index].numpy()
         if kept is not None:
             counts = np.unique(kept, return_counts=True)[1]

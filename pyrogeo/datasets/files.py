@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import whole_or_none
 from pyrogeo.datasets.dataset import Dataset, split, standardized
 from pyrogeo.errors import PyrogeoWarning
 
@@ -55,11 +56,11 @@ def from_array(
     Dataset(train=36, validation=4, test=10, event_shape=(3,))
     """
     name = Path(data).name if isinstance(data, (str, os.PathLike)) else "array"
-    x, found = _loaded(data)
-    y = found if labels is None else _loaded(labels)[0]
+    x, beside = _loaded(data)
+    y = beside if labels is None else _loaded(labels)[0]
     x = _as_float(x)
     y, classes = _as_labels(y, len(x))
-    data = split(x, y, validation, test, seed, name, classes)
+    data = split(x, y, validation=validation, test=test, seed=seed, name=name, classes=classes)
     return standardized(data) if standardize else data
 
 
@@ -108,27 +109,28 @@ def from_folder(
         raise ValueError(
             f"expected mode 'RGB' or 'L' and broken 'refuse' or 'skip', got {mode!r}, {broken!r}"
         )
-    if len(size) != 2 or min(size) < 1:
+    if len(size) != 2 or any((whole_or_none(n) or 0) < 1 for n in size):
         raise ValueError(f"size: expected a positive height and width, got {size}")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     read = {file: _read_image(file, size, mode) for file in files}
     faulty = [file for file, pixels in read.items() if isinstance(pixels, str)]
     if faulty:
-        words = "; ".join(f"{f.relative_to(folder)}: {read[f]}" for f in faulty[:5])
-        words += f"; and {len(faulty) - 5} more" if len(faulty) > 5 else ""
+        which = "; ".join(f"{f.relative_to(folder)}: {read[f]}" for f in faulty[:5])
+        which += f"; and {len(faulty) - 5} more" if len(faulty) > 5 else ""
         if broken == "refuse":
             raise ValueError(
-                f"{len(faulty)} files cannot be read as images ({words}); broken='skip' "
-                "(--skip-broken) passes over them"
+                f"{len(faulty)} files cannot be read as images ({which}); broken='skip' passes over them"
             )
-        warnings.warn(f"skipped {len(faulty)} files ({words})", PyrogeoWarning, stacklevel=2)
+        warnings.warn(f"skipped {len(faulty)} files ({which})", PyrogeoWarning, stacklevel=2)
     good = [file for file in files if file not in faulty]
     if not good:
         raise ValueError(f"{folder} holds no images; known endings are {', '.join(SUFFIXES)}")
     x = torch.from_numpy(np.stack([read[file] for file in good]))
     tops = [file.relative_to(folder).parts[0] for file in good if file.parent != folder]
     labels, classes = _as_labels(np.array(tops) if len(tops) == len(good) else None, len(x))
-    return split(x, labels, validation, test, seed, folder.name, classes)
+    return split(
+        x, labels, validation=validation, test=test, seed=seed, name=folder.name, classes=classes
+    )
 
 
 def _read_image(file: Path, size: tuple[int, int], mode: str) -> np.ndarray | str:

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits, load_sample_images
 
+from pyrogeo._checks import whole_or_none
 from pyrogeo.datasets.dataset import Dataset, split
 
 __all__ = ["digits", "patches"]
@@ -26,9 +26,11 @@ def digits(seed: int = 0) -> Dataset:
     >>> digits()
     Dataset(train=1131, validation=126, test=540, event_shape=(1, 8, 8))
     """
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     x = torch.from_numpy(images / 16).float().reshape(-1, 1, 8, 8)
-    return split(x, torch.from_numpy(labels), 0.1, 0.3, seed, "digits")
+    return split(x, torch.from_numpy(labels), validation=0.1, test=0.3, seed=seed, name="digits")
 
 
 def patches(
@@ -58,16 +60,21 @@ def patches(
     >>> patches(8, 10, 4, 4)
     Dataset(train=10, validation=4, test=4, event_shape=(3, 8, 8))
     """
+    from sklearn.datasets import load_sample_images
+
     photographs = [torch.from_numpy(p.copy()).permute(2, 0, 1) for p in load_sample_images().images]
     height, width = photographs[0].shape[1:]
     borders = [0, round(0.7 * width), round(0.85 * width), width]
-    if not 1 <= size <= borders[2] - borders[1]:
-        raise ValueError(f"size must be 1 to {borders[2] - borders[1]} pixels, got {size}")
+    most, given = borders[2] - borders[1], size
+    size = whole_or_none(given)
+    if size is None or not 1 <= size <= most:
+        raise ValueError(f"size must be 1 to {most} pixels, got {given!r}")
     generator = np.random.default_rng(seed)
     parts, labels = [], []
-    for count, low, high in zip((train, validation, test), borders, borders[1:], strict=False):
+    for given, low, high in zip((train, validation, test), borders, borders[1:], strict=False):
+        count = whole_or_none(given) or 0
         if count < 1:
-            raise ValueError(f"expected at least one patch of each part, got {count}")
+            raise ValueError(f"expected at least one patch of each part, got {given!r}")
         which = np.arange(count) % 2
         top = generator.integers(0, height - size + 1, count)
         left = generator.integers(low, high - size + 1, count)

@@ -14,11 +14,11 @@ __all__ = [
     "check_points",
     "check_positive_definite",
     "has_moments",
-    "posterior_moments",
+    "location_and_spread",
 ]
 
 
-def posterior_moments(
+def location_and_spread(
     posterior: Distribution, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor, bool]:
     """Means, variances or covariances, and whether they are full.
@@ -41,7 +41,7 @@ def posterior_moments(
     if isinstance(posterior, Independent) and len(posterior.event_shape) == 1:
         base = posterior.base_dist
         if isinstance(base, Normal):
-            return posterior_moments(base, dtype)
+            return location_and_spread(base, dtype)
         return posterior.mean.to(dtype), posterior.variance.to(dtype), False
     if _is_deterministic(posterior):
         return posterior.mean.to(dtype), torch.zeros_like(posterior.mean, dtype=dtype), False
@@ -52,7 +52,7 @@ def posterior_moments(
 
 
 def has_moments(posterior: Distribution) -> bool:
-    """Whether `posterior_moments` knows means and covariances of a distribution."""
+    """Whether `location_and_spread` knows means and covariances of a distribution."""
     known = (MultivariateNormal, LowRankMultivariateNormal, Normal)
     independent = isinstance(posterior, Independent) and len(posterior.event_shape) == 1
     return isinstance(posterior, known) or independent or _is_deterministic(posterior)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import share
 from pyrogeo._random import forked
 
 __all__ = ["check_embeddings", "split", "standardisation"]
@@ -21,12 +22,11 @@ def check_embeddings(z: Tensor, at_least: int) -> None:
         raise ValueError(f"z: expected finite numbers, got {bad} NaN or infinite values")
 
 
-def split(z: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    if not 0 < share < 1:
-        raise ValueError(f"validation: expected a share between 0 and 1, got {share!r}")
+def split(z: Tensor, validation: float, seed: int) -> tuple[Tensor, Tensor]:
+    part = share("validation", validation)
     with forked(seed):
         order = torch.randperm(len(z)).to(z.device)
-    n = min(max(1, round(share * len(z))), len(z) - 2)
+    n = min(max(1, round(part * len(z))), len(z) - 2)
     return z[order[n:]], z[order[:n]]
 
 

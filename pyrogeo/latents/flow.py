@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrogeo._checks import positive, whole
+from pyrogeo._checks import positive, whole, whole_or_none
 from pyrogeo._random import forked, fresh_seed
 from pyrogeo.errors import NonFiniteLossError
 from pyrogeo.latents.autoregressive import AutoregressiveFlow, FlowNetworks
@@ -66,34 +65,36 @@ def fit_flow(
     if d < 2:
         raise ValueError("a flow needs at least 2 dimensions: in one, its coordinate sees no other")
     num_blocks = whole("num_blocks", num_blocks)
-    epochs = whole("epochs", epochs)
-    batch_size = whole("batch_size", batch_size)
-    patience = whole("patience", patience)
-    if not hidden or any(not isinstance(n, Integral) or n < d for n in hidden):
+    training = {
+        "learning_rate": positive("learning_rate", learning_rate),
+        "epochs": whole("epochs", epochs),
+        "batch_size": whole("batch_size", batch_size),
+        "patience": whole("patience", patience),
+    }
+    units = [whole_or_none(n) for n in hidden]
+    if not units or any(n is None or n < d for n in units):
         raise ValueError(f"hidden: expected layers of at least d = {d} units, got {hidden!r}")
-    learning_rate = positive("learning_rate", learning_rate)
     seed, z = fresh_seed(seed), z.detach()
     train, held_out = split(z, validation, seed)
     with forked(seed, z.device), torch.inference_mode(False), torch.enable_grad():
-        flow = FlowNetworks(*standardisation(train), kind, num_blocks, hidden)
-        optimizer = torch.optim.Adam(flow.parameters(), lr=learning_rate)
-        _maximise_likelihood(
-            flow, optimizer, train, held_out, epochs, batch_size, patience, progress
-        )
+        flow = FlowNetworks(*standardisation(train), kind, num_blocks, units)
+        _maximise_likelihood(flow, train, held_out, progress=progress, **training)
     return AutoregressiveFlow(flow)
 
 
 def _maximise_likelihood(
     flow: FlowNetworks,
-    optimizer: torch.optim.Optimizer,
     train: Tensor,
     held_out: Tensor,
+    *,
+    learning_rate: float,
     epochs: int,
     batch_size: int,
     patience: int,
     progress: bool,
 ) -> None:
     """Leaves the flow with the weights that explain the held-out points best."""
+    optimizer = torch.optim.Adam(flow.parameters(), lr=learning_rate)
     best, best_epoch, weights = math.inf, 0, {}
     bar = tqdm(range(1, epochs + 1), desc="flow", disable=not progress)
     for epoch in bar:

@@ -32,10 +32,13 @@ class TwoStage(TorchDistribution):
     expectation is at most the log-density, and that of its exponential is the density.
 
     Args:
-        vae: trained on (z − m)/s; is frozen.
+        vae: trained on (z − m)/s, with a `DiagonalNormal` guide, as εₚ stand for its coordinates; is frozen.
         loc, scale: m and s, shape `(d,)`.
         num_particles: P, best a power of two.
         seed: of the εₚ.
+
+    Raises:
+        ValueError: for another guide, or no particles.
     """
 
     arg_constraints: ClassVar[dict] = {}
@@ -50,10 +53,14 @@ class TwoStage(TorchDistribution):
         seed: int = 0,
         validate_args: bool | None = None,
     ):
+        if not isinstance(vae.posterior, guides.DiagonalNormal):
+            raise ValueError(
+                f"expected a VAE with a DiagonalNormal guide, got {type(vae.posterior).__name__}"
+            )
         self.vae = vae.eval().requires_grad_(False)
         self.loc, self.scale = loc, scale
         d = vae.prior().event_shape[0]
-        self.noise = _normal_points(num_particles, d, seed).to(loc)[:, None]
+        self.noise = _normal_points(whole("num_particles", num_particles), d, seed).to(loc)[:, None]
         super().__init__(event_shape=loc.shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -132,8 +139,7 @@ def fit_two_stage(
     """
     check_embeddings(z, at_least=10)
     d = z.shape[1]
-    latent_dim = d if latent_dim is None else latent_dim
-    latent_dim = whole("latent_dim", latent_dim)
+    latent_dim = whole("latent_dim", d if latent_dim is None else latent_dim)
     num_particles = whole("num_particles", num_particles)
     seed, z = fresh_seed(seed), z.detach()
     train, held_out = split(z, validation, seed)
@@ -155,10 +161,8 @@ def fit_two_stage(
 
 
 def _second_vae(d: int, latent_dim: int, hidden: Sequence[int]) -> VAE:
-    back = tuple(reversed(hidden))
-    return VAE(
-        priors.StandardNormal(latent_dim),
-        guides.DiagonalNormal(networks.mlp(d, *hidden, 2 * latent_dim)),
-        # From a scale of 1, that of the data, training stays where the second VAE codes nothing.
-        likelihoods.Normal(networks.mlp(latent_dim, *back, d), scale=0.3, learn_scale=True),
-    )
+    encoder = networks.mlp(d, *hidden, 2 * latent_dim)
+    decoder = networks.mlp(latent_dim, *reversed(hidden), d)
+    # From a scale of 1, that of the data, training stays where the second VAE codes nothing.
+    likelihood = likelihoods.Normal(decoder, scale=0.3, learn_scale=True)
+    return VAE(priors.StandardNormal(latent_dim), guides.DiagonalNormal(encoder), likelihood)

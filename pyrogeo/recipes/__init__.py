@@ -8,11 +8,11 @@ All take the shape of a datum, the latent dimension and, beside options of their
 its words in `vae.statement`, with which `recipes.load` builds a saved VAE again.
 """
 
-from pyrogeo.recipes.book import CATALOGUE, Entry, build, chosen, from_words, load
+from pyrogeo.recipes.book import CATALOGUE, Entry, build, from_words, load, named
 from pyrogeo.recipes.deterministic import aae, ae, rae, rae_gp, rae_l2, rae_sn, wae_mmd
 from pyrogeo.recipes.posteriors import hvae, iaf, planar, radial, rhvae
 from pyrogeo.recipes.priors import flow_prior, mixture_prior, vamp
-from pyrogeo.recipes.standard import standard_parts, standard_vae
+from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.recipes.variational import beta_vae, iwae, vae, vae_gan
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "ae",
     "beta_vae",
     "build",
-    "chosen",
     "flow_prior",
     "from_words",
     "hvae",
@@ -30,6 +29,7 @@ __all__ = [
     "iwae",
     "load",
     "mixture_prior",
+    "named",
     "planar",
     "radial",
     "rae",
@@ -37,7 +37,6 @@ __all__ = [
     "rae_l2",
     "rae_sn",
     "rhvae",
-    "standard_parts",
     "standard_vae",
     "vae",
     "vae_gan",

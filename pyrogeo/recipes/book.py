@@ -1,4 +1,4 @@
-"""What makes a function a recipe: its words are kept, and it is listed."""
+"""What makes a function a recipe: its arguments are kept, and it is listed."""
 
 import functools
 import inspect
@@ -11,8 +11,9 @@ import torch
 from pyro.infer import ELBO
 
 from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.recipes.statement import stated
 from pyrogeo.vae import VAE
-from pyrogeo.vae.model import saved_statement
+from pyrogeo.vae.folder import read_statement
 
 __all__ = [
     "CATALOGUE",
@@ -20,9 +21,9 @@ __all__ = [
     "Parts",
     "Recipe",
     "build",
-    "chosen",
     "from_words",
     "load",
+    "named",
     "recipe",
 ]
 
@@ -54,35 +55,34 @@ class Entry(NamedTuple):
     source: str
 
 
-#: all recipes by name, in the order of the paper's tables
+#: all recipes by name, file by file: autoencoders, richer posteriors, learned priors, other objectives
 CATALOGUE: dict[str, Entry] = {}
 
 
 def recipe(function: Recipe) -> Recipe:
-    """Keeps the words of a call in `vae.statement`, and lists the function."""
+    """Keeps the arguments of a call in `vae.statement`, and lists the function."""
     name = function.__name__
 
     @functools.wraps(function)
     def made(event_shape: Sequence[int], latent_dim: int, **options: Any) -> tuple[VAE, ELBO]:
         vae, objective = function(event_shape, latent_dim, **options)
-        vae.statement = {"recipe": name, **_words(function, event_shape, latent_dim, options)}
-        return vae, objective
+        arguments = _arguments(function, (event_shape, latent_dim), options)
+        return stated(vae, {"recipe": name, **arguments}), objective
 
     CATALOGUE[name] = Entry(made, *_read(function.__doc__ or ""))
     return made
 
 
-def _words(
-    function: Recipe, event_shape: Sequence[int], latent_dim: int, options: dict[str, Any]
-) -> dict[str, Any]:
+def _arguments(function: Recipe, sizes: tuple, options: dict[str, Any]) -> dict[str, Any]:
     """Everything said or left at its default, without the data."""
-    bound = inspect.signature(function).bind(event_shape, latent_dim, **options)
+    bound = inspect.signature(function).bind(*sizes, **options)
     bound.apply_defaults()
     parts = inspect.signature(standard_vae).parameters
-    words = {name: parts[name].default for name in Parts.__annotations__}
-    words |= {k: v for k, v in bound.arguments.items() if k not in ("parts", "data")}
-    words |= bound.arguments["parts"]
-    return {k: list(v) if isinstance(v, (tuple, torch.Size)) else v for k, v in words.items()}
+    said = {name: parts[name].default for name in Parts.__annotations__}
+    said |= {k: v for k, v in bound.arguments.items() if k not in ("parts", "data")}
+    said |= bound.arguments["parts"]
+    # Shapes and layers may come as any sequence, an array say.
+    return said | {k: tuple(said[k]) for k in ("event_shape", "hidden")}
 
 
 def _read(docstring: str) -> tuple[str, str]:
@@ -92,13 +92,13 @@ def _read(docstring: str) -> tuple[str, str]:
     return paragraphs[0].split("\n")[0], " ".join(sources[0].split()) if sources else ""
 
 
-def chosen(name: str) -> Recipe:
+def named(name: str) -> Recipe:
     """The recipe of a name.
 
     Raises:
         ValueError: for another name.
 
-    >>> chosen("iwae").__name__
+    >>> named("iwae").__name__
     'iwae'
     """
     if name not in CATALOGUE:
@@ -106,25 +106,25 @@ def chosen(name: str) -> Recipe:
     return CATALOGUE[name].make
 
 
-def build(recipe: str | None = None, **words: Any) -> VAE:
+def build(recipe: str | None = None, **arguments: Any) -> VAE:
     """The VAE of a `vae.statement`, with new weights.
 
     Args:
         recipe: its name; None for a `standard_vae`.
-        words: what it was called with. Pseudo-inputs start at zero, as their values are weights.
+        arguments: what it was called with. Pseudo-inputs start at zero, as their values are weights.
 
     Raises:
         ValueError: for an unknown name.
 
-    >>> vae, _ = chosen("iwae")((5,), 2)
+    >>> vae, _ = named("iwae")((5,), 2)
     >>> build(**vae.statement).statement == vae.statement
     True
     """
     if recipe is None:
-        return standard_vae(**words)
-    if "pseudo_inputs" in words:  # whose values are among the weights
-        words["data"] = torch.zeros(words["pseudo_inputs"], *words["event_shape"])
-    return chosen(recipe)(**words)[0]
+        return standard_vae(**arguments)
+    if "pseudo_inputs" in arguments:  # whose values are among the weights
+        arguments["data"] = torch.zeros(arguments["pseudo_inputs"], *arguments["event_shape"])
+    return named(recipe)(**arguments)[0]
 
 
 def from_words(
@@ -144,7 +144,7 @@ def from_words(
     >>> from_words("iwae", (5,), 2, ["num_particles=3"], None)[1].num_particles
     3
     """
-    make = chosen(name)
+    make = named(name)
     own = set(inspect.signature(make).parameters) - {"event_shape", "latent_dim", "parts"}
     options = dict(_option(word) for word in words)
     unknown = sorted(options.keys() - (own - {"data"}))
@@ -165,26 +165,27 @@ def _option(word: str) -> tuple[str, Any]:
         raise ValueError(f"expected an option such as num_particles=5, got {word!r}")
     try:
         return name, json.loads(value)
-    except ValueError:
+    except json.JSONDecodeError:  # a plain word
         return name, value
 
 
 def load(folder: str | os.PathLike) -> VAE:
     """The VAE that `VAE.save` wrote, made by a recipe or by `standard_vae`.
 
+    One of its author's own parts is built by its author, and then takes `vae.load_weights(folder)`.
+
     Args:
         folder: that `save` wrote.
 
     Raises:
-        ValueError: for a folder without a VAE, or with one of its author's own parts, which they build
-            and give its weights by `VAE.load_weights`.
+        ValueError: for a folder without a VAE, with one of other parts, or with broken files.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     chosen("ae")((5,), 2)[0].save(folder)
+    ...     named("ae")((5,), 2)[0].save(folder)
     ...     load(folder).statement["recipe"]
     'ae'
     """
-    vae = build(**saved_statement(folder))
+    vae = build(**read_statement(folder))
     vae.load_weights(folder)
     return vae

@@ -10,7 +10,9 @@ from pyro.distributions.transforms import (
     conditional_radial,
 )
 from pyro.infer import Trace_ELBO
+from torch.nn import Module
 
+from pyrogeo._checks import whole
 from pyrogeo.geometry import LearnedMetric
 from pyrogeo.recipes.book import Parts, recipe
 from pyrogeo.recipes.standard import standard_parts
@@ -19,9 +21,12 @@ from pyrogeo.vae import VAE, guides, priors
 __all__ = ["hvae", "iaf", "planar", "radial", "rhvae"]
 
 
-def _flow_vae(event_shape, d: int, make: Callable, flows: int, context: int, parts: Parts):
+def _flow_vae(event_shape, latent_dim: int, parts: Parts, *, make: Callable, **numbers: int):
+    """`make(d, context)` makes one of the `flows` transforms, which get `context` numbers."""
+    d = whole("latent_dim", latent_dim)
+    flows, context = (whole(name, numbers[name]) for name in ("flows", "context"))
     encoder, likelihood = standard_parts(event_shape, d, 2 * d + context, **parts)
-    guide = guides.Flow(encoder, [make() for _ in range(flows)], context)
+    guide = guides.Flow(encoder, [make(d, context) for _ in range(flows)], context)
     return VAE(priors.StandardNormal(d), guide, likelihood), Trace_ELBO()
 
 
@@ -39,9 +44,11 @@ def planar(
     >>> type(planar((5,), 2)[0].posterior).__name__
     'Flow'
     """
-    d = latent_dim
-    make = partial(conditional_planar, d, context, [context])
-    return _flow_vae(event_shape, d, make, flows, context, parts)
+
+    def make(d: int, context: int) -> Module:
+        return conditional_planar(d, context, [context])
+
+    return _flow_vae(event_shape, latent_dim, parts, make=make, flows=flows, context=context)
 
 
 @recipe
@@ -58,9 +65,11 @@ def radial(
     >>> type(radial((5,), 2)[0].posterior).__name__
     'Flow'
     """
-    d = latent_dim
-    make = partial(conditional_radial, d, context, [context])
-    return _flow_vae(event_shape, d, make, flows, context, parts)
+
+    def make(d: int, context: int) -> Module:
+        return conditional_radial(d, context, [context])
+
+    return _flow_vae(event_shape, latent_dim, parts, make=make, flows=flows, context=context)
 
 
 @recipe
@@ -83,9 +92,8 @@ def iaf(
     >>> type(iaf((5,), 2)[0].posterior).__name__
     'Flow'
     """
-    d = latent_dim
-    make = partial(conditional_affine_autoregressive, d, context, hidden_dims=[units])
-    return _flow_vae(event_shape, d, make, flows, context, parts)
+    make = partial(conditional_affine_autoregressive, hidden_dims=[whole("units", units)])
+    return _flow_vae(event_shape, latent_dim, parts, make=make, flows=flows, context=context)
 
 
 @recipe
@@ -138,7 +146,7 @@ def rhvae(
     >>> rhvae((5,), 2)[0].posterior.metric
     LearnedMetric(N=100, d=2, temperature=1.5, regularization=0.01)
     """
-    d = latent_dim
+    d, centroids = whole("latent_dim", latent_dim), whole("centroids", centroids)
     encoder, likelihood = standard_parts(event_shape, d, 2 * d, **parts)
     metric_network, _ = standard_parts(event_shape, d, d * (d + 1) // 2, **parts)
     metric = LearnedMetric.empty(centroids, d, temperature, regularization)

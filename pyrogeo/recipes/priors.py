@@ -7,6 +7,7 @@ from pyro.distributions.transforms import affine_autoregressive
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
+from pyrogeo._checks import whole
 from pyrogeo.recipes.book import Parts, recipe
 from pyrogeo.recipes.standard import standard_parts
 from pyrogeo.vae import VAE, guides, priors
@@ -36,8 +37,7 @@ def vamp(
     >>> vamp((5,), 2, data=torch.rand(100, 5), pseudo_inputs=20)[0].prior
     Vamp(pseudo_inputs=(20, 5))
     """
-    if isinstance(pseudo_inputs, bool) or not isinstance(pseudo_inputs, int) or pseudo_inputs < 1:
-        raise ValueError(f"pseudo_inputs must be a positive integer, got {pseudo_inputs!r}")
+    pseudo_inputs = whole("pseudo_inputs", pseudo_inputs)
     if tuple(data.shape[1:]) != tuple(event_shape):
         raise ValueError(
             f"data: expected events of shape {tuple(event_shape)}, got {tuple(data.shape[1:])}"
@@ -89,6 +89,8 @@ def flow_prior(
     'Flow'
     """
     encoder, likelihood = standard_parts(event_shape, latent_dim, 2 * latent_dim, **parts)
-    transforms = [affine_autoregressive(latent_dim, [units]).inv for _ in range(flows)]
+    latent_dim, flows = whole("latent_dim", latent_dim), whole("flows", flows)
+    hidden = [whole("units", units)]
+    transforms = [affine_autoregressive(latent_dim, hidden).inv for _ in range(flows)]
     prior = priors.Flow(latent_dim, transforms)
     return VAE(prior, guides.DiagonalNormal(encoder), likelihood), Trace_ELBO()

@@ -5,8 +5,9 @@ from functools import partial
 
 from torch import nn
 
-from pyrogeo.vae import guides, likelihoods, networks, priors
-from pyrogeo.vae.model import VAE
+from pyrogeo._checks import whole
+from pyrogeo.recipes.statement import stated
+from pyrogeo.vae import VAE, guides, likelihoods, networks, priors
 
 __all__ = ["standard_parts", "standard_vae"]
 
@@ -50,7 +51,7 @@ def standard_vae(
     >>> standard_vae((1, 8, 8), 2, hidden=(32,)).statement["hidden"]
     [32]
     """
-    _check_latent_dim(latent_dim)
+    latent_dim = whole("the latent dimension", latent_dim)
     _check_word("guide", guide, ("diagonal", "full"))
     full = guide == "full"
     outputs = latent_dim * (latent_dim + 3) // 2 if full else 2 * latent_dim
@@ -63,16 +64,16 @@ def standard_vae(
         decoder,
         beta,
     )
-    vae.statement = {
-        "event_shape": list(event_shape),
+    statement = {
+        "event_shape": tuple(event_shape),
         "latent_dim": latent_dim,
         "network": network,
-        "hidden": list(hidden),
+        "hidden": tuple(hidden),
         "guide": guide,
         "likelihood": likelihood,
-        "beta": beta,
+        "beta": vae.beta,
     }
-    return vae
+    return stated(vae, statement)
 
 
 def standard_parts(
@@ -91,18 +92,13 @@ def standard_parts(
     'Bernoulli'
     """
     event_shape, hidden = tuple(event_shape), tuple(hidden)
-    _check_latent_dim(latent_dim)
+    latent_dim = whole("the latent dimension", latent_dim)
     _check_word("network", network, ("mlp", "conv"))
     _check_word("likelihood", likelihood, tuple(LIKELIHOODS))
     if network == "conv" and len(event_shape) != 3:
         raise ValueError(f"a convolution needs images (C, H, W), got events of shape {event_shape}")
     encoder, decoder = _networks(network, event_shape, hidden, latent_dim, outputs)
     return encoder, LIKELIHOODS[likelihood](decoder)
-
-
-def _check_latent_dim(latent_dim: int) -> None:
-    if not isinstance(latent_dim, int) or latent_dim < 1:
-        raise ValueError(f"the latent dimension is a positive integer, got {latent_dim!r}")
 
 
 def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from typing import Unpack
 
 from pyro.infer import Trace_ELBO
 
+from pyrogeo._checks import whole
 from pyrogeo.recipes.book import Parts, recipe
 from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.vae import networks, objectives
@@ -40,6 +41,7 @@ def beta_vae(
     0.0
     """
     vae = standard_vae(event_shape, latent_dim, beta=beta, **parts)
+    warmup = whole("warmup", warmup, 0)
     return vae, objectives.Warmup(steps=warmup) if warmup else Trace_ELBO()
 
 

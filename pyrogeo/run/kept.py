@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from pyrogeo._files import read_json, write_json
 from pyrogeo._tensors import read_tensors, write_tensors
 from pyrogeo.datasets import Dataset
-from pyrogeo.geometry.checks import has_moments, posterior_moments
+from pyrogeo.geometry.checks import has_moments, location_and_spread
 from pyrogeo.vae import VAE, History
 from pyrogeo.verdict import Diagnosis
 
@@ -58,7 +58,7 @@ def _posterior(vae: VAE, data: Dataset) -> dict[str, Tensor]:
     q = vae.embed(data.train)
     if not has_moments(q):  # such a guide has embeddings only
         return tensors | {"loc": q.sample()}
-    loc, spread, is_full = posterior_moments(q)
+    loc, spread, is_full = location_and_spread(q)
     tensors["loc"] = loc
     if spread.any():  # and so has a point mass
         tensors["covariance" if is_full else "variance"] = spread

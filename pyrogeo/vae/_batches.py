@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from pyrogeo._checks import whole
 from pyrogeo.vae.likelihoods import GreyBernoulli
 
 __all__ = ["batched", "joined"]
@@ -14,8 +15,7 @@ __all__ = ["batched", "joined"]
 
 def batched(x: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Slices of at most `batch_size` rows; an empty input is refused."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    batch_size = whole("batch_size", batch_size)
     if x.dim() == 0 or len(x) == 0:
         raise ValueError(f"expected data of shape (N, *event) with N ≥ 1, got {tuple(x.shape)}")
     return iter(x.split(batch_size))

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import whole_or_none
 from pyrogeo.errors import NotPositiveDefiniteError
 
 __all__ = ["matched_normal"]
@@ -32,13 +33,14 @@ def matched_normal(
         NotPositiveDefiniteError: for draws without an invertible covariance, a collapsed posterior's.
     """
     d = shape[-1]
-    if not isinstance(num_samples, int) or num_samples < d + 2:
+    count = whole_or_none(num_samples)
+    if count is None or count < d + 2:
         raise ValueError(
             f"num_samples: expected an integer of at least d + 2 = {d + 2}, got {num_samples!r}"
         )
     at_once = max(1, _POINTS // max(1, shape[:-1].numel()))
     centre, total, products = None, 0.0, 0.0
-    for part in torch.arange(num_samples).split(at_once):
+    for part in torch.arange(count).split(at_once):
         z = draw(len(part))
         dtype = z.dtype
         z = z.double()
@@ -46,9 +48,9 @@ def matched_normal(
         z = z - centre
         total = total + z.sum(0)
         products = products + torch.einsum("p...i,p...j->...ij", z, z)
-    mean = total / num_samples
-    covariance = products - num_samples * mean[..., :, None] * mean[..., None, :]
-    factor, info = torch.linalg.cholesky_ex(covariance / (num_samples - 1))
+    mean = total / count
+    covariance = products - count * mean[..., :, None] * mean[..., None, :]
+    factor, info = torch.linalg.cholesky_ex(covariance / (count - 1))
     if info.any():
         raise NotPositiveDefiniteError(
             f"the draws of {int((info > 0).sum())} posteriors have no invertible covariance"

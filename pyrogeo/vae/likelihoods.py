@@ -1,12 +1,17 @@
 """Likelihoods: an `nn.Module` whose `forward(z)` returns the Pyro distribution p(x|z).
 
-Its event shape is that of one datum; its batch shape the leading shape of z.
+Its event shape is that of one datum; its batch shape the leading shape of z. Points of another
+precision are cast to that of the network, as a density on a float64 manifold gives them to a float32 VAE.
 """
+
+import itertools
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+
+from pyrogeo._checks import positive
 
 __all__ = ["Bernoulli", "ContinuousBernoulli", "Normal"]
 
@@ -38,7 +43,7 @@ class Bernoulli(nn.Module):
         self.network = network
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        return _independent(GreyBernoulli(logits=self.network(z)), z)
+        return _independent(GreyBernoulli(logits=_called(self.network, z)), z)
 
 
 class ContinuousBernoulli(nn.Module):
@@ -58,7 +63,7 @@ class ContinuousBernoulli(nn.Module):
         self.network = network
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        return _independent(dist.ContinuousBernoulli(logits=self.network(z)), z)
+        return _independent(dist.ContinuousBernoulli(logits=_called(self.network, z)), z)
 
 
 class Normal(nn.Module):
@@ -82,18 +87,23 @@ class Normal(nn.Module):
 
     def __init__(self, network: nn.Module, scale: float = 1.0, learn_scale: bool = False):
         super().__init__()
-        if not 0 < scale < float("inf"):
-            raise ValueError(f"scale must be positive and finite, got {scale}")
         self.network = network
-        log_scale = torch.tensor(float(scale)).log()
+        log_scale = torch.tensor(positive("scale", scale)).log()
         if learn_scale:
             self.log_scale = nn.Parameter(log_scale)
         else:
             self.register_buffer("log_scale", log_scale)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        loc = self.network(z)
+        loc = _called(self.network, z)
         return _independent(dist.Normal(loc, self.log_scale.exp().expand_as(loc)), z)
+
+
+def _called(network: nn.Module, z: Tensor) -> Tensor:
+    """network(z), with z in the dtype of its parameters, if it has some."""
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    like = next((t for t in tensors if t.is_floating_point()), z)
+    return network(z.to(like.dtype))
 
 
 def _independent(distribution: dist.TorchDistribution, z: Tensor) -> dist.TorchDistribution:

@@ -9,7 +9,6 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pyro
@@ -17,19 +16,16 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
-from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from pyrogeo._files import read_json, replacing, write_json
+from pyrogeo._checks import not_negative, whole
 from pyrogeo._random import forked
-from pyrogeo._tensors import read_tensors
+from pyrogeo.vae import folder as saved
 from pyrogeo.vae._batches import batched, joined
 
-__all__ = ["VAE", "saved_statement"]
+__all__ = ["VAE"]
 
 _numbers = itertools.count(1)
-_WEIGHTS, _WORDS = "weights.safetensors", "vae.json"
-_WEIGHTS_KIND, _WORDS_KIND = "weights of a pyrogeo VAE", "a pyrogeo VAE"
 
 
 class VAE(nn.Module):
@@ -44,6 +40,10 @@ class VAE(nn.Module):
         likelihood: module with `forward(z) -> Distribution`, event shape that of one datum; kept as
             `vae.likelihood`.
         beta: factor β ≥ 0 of the latent terms. `log_likelihood` ignores it.
+
+    Attributes:
+        statement: what `save` keeps beside the weights, in JSON's words, so that whoever wrote it can build
+            the same parts again; None where nothing was said.
 
     Raises:
         ValueError: for a part that is not a module, a prior that shares another guide, or a negative or
@@ -66,15 +66,13 @@ class VAE(nn.Module):
         for name, part in [("prior", prior), ("guide", guide), ("likelihood", likelihood)]:
             if not isinstance(part, nn.Module):
                 raise ValueError(f"the {name} must be a torch.nn.Module, got {type(part)}")
-        if not 0 <= beta < float("inf"):
-            raise ValueError(f"beta must be finite and not negative, got {beta}")
         if getattr(prior, "guide", guide) is not guide:
             raise ValueError(
                 f"the {type(prior).__name__} prior has a guide of its own, which would not be trained; "
                 "expected the VAE's"
             )
         self.prior, self.posterior, self.likelihood = prior, guide, likelihood
-        self.beta = beta
+        self.beta = not_negative("beta", beta)
         self.statement: dict[str, Any] | None = None
         # set by `fit`, which steps the parameters itself: an ELBO only asks whether there are any
         self.stepped_elsewhere = False
@@ -245,8 +243,7 @@ class VAE(nn.Module):
 
         Source: Burda, Grosse, Salakhutdinov, *Importance weighted autoencoders*, 2016.
         """
-        if num_particles < 1:
-            raise ValueError(f"num_particles must be at least 1, got {num_particles}")
+        num_particles = whole("num_particles", num_particles)
         x = self._tensor(x)
         with self.evaluating(), forked(seed, self.device):
             values = [
@@ -280,14 +277,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: where a VAE is saved already.
         """
-        folder = Path(folder)
-        if (folder / _WORDS).exists():
-            raise ValueError(f"{folder} holds a VAE already; choose another folder or remove it")
-        folder.mkdir(parents=True, exist_ok=True)
-        kind = {"kind": _WEIGHTS_KIND, "format": "1"}
-        # Parts may share modules, a prior its guide's network say, which save_model knows.
-        replacing(folder / _WEIGHTS, lambda file: save_model(self, str(file), metadata=kind))
-        write_json(folder / _WORDS, {"statement": self.statement, "parts": repr(self)}, _WORDS_KIND)
+        saved.save(self, folder)
 
     def load_weights(self, folder: str | os.PathLike) -> None:
         """Takes the weights that `save` wrote, into parts of the same shapes.
@@ -295,12 +285,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: for a file that is missing, broken, or of other shapes.
         """
-        path = Path(folder) / _WEIGHTS
-        read_tensors(path, _WEIGHTS_KIND)
-        try:
-            load_model(self, path)
-        except RuntimeError as error:
-            raise ValueError(f"{path} does not fit this VAE: {error}") from error
+        saved.load_weights(self, folder)
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -313,25 +298,6 @@ class VAE(nn.Module):
         finally:
             for module, training in modes:
                 module.training = training
-
-
-def saved_statement(folder: str | os.PathLike) -> dict[str, Any]:
-    """The words of which `VAE.save`'s VAE was made.
-
-    Args:
-        folder: that `save` wrote.
-
-    Raises:
-        ValueError: for a folder without a VAE, or with one of its author's own parts, which they build
-            and give its weights by `load_weights`.
-    """
-    statement = read_json(Path(folder) / _WORDS, _WORDS_KIND).get("statement")
-    if not statement:
-        raise ValueError(
-            f"{folder} holds a VAE of its author's own parts; build it and call "
-            "vae.load_weights(folder)"
-        )
-    return statement
 
 
 def _tempered(beta: float):

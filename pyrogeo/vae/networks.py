@@ -12,6 +12,8 @@ from math import prod
 
 from torch import Tensor, nn
 
+from pyrogeo._checks import whole, whole_or_none
+
 __all__ = ["FoldBatch", "conv_decoder", "conv_encoder", "mlp"]
 
 Size = int | Sequence[int]
@@ -67,23 +69,26 @@ def mlp(*sizes: Size, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Seque
     """
     if len(sizes) < 2:
         raise ValueError(f"an mlp needs an input and an output size, got {sizes}")
-    widths = [_positive(size) for size in sizes]
+    sizes = tuple(_size(size) for size in sizes)
+    widths = [size if isinstance(size, int) else prod(size) for size in sizes]
     layers: list[nn.Module] = []
-    if isinstance(sizes[0], Sequence):
+    if isinstance(sizes[0], tuple):
         layers.append(nn.Flatten(-len(sizes[0])))
     for n_in, n_out in pairwise(widths[:-1]):
         layers += [nn.Linear(n_in, n_out), activation()]
     layers.append(nn.Linear(widths[-2], widths[-1]))
-    if isinstance(sizes[-1], Sequence):
-        layers.append(nn.Unflatten(-1, tuple(sizes[-1])))
+    if isinstance(sizes[-1], tuple):
+        layers.append(nn.Unflatten(-1, sizes[-1]))
     return nn.Sequential(*layers)
 
 
-def _positive(size: Size) -> int:
-    numbers = list(size) if isinstance(size, Sequence) else [size]
-    if not numbers or any(not isinstance(n, int) or n < 1 for n in numbers):
+def _size(size: Size) -> int | tuple[int, ...]:
+    """In Python's integers: a number, or a shape as a tuple."""
+    is_shape = isinstance(size, Sequence)
+    numbers = [whole_or_none(n) for n in (size if is_shape else (size,))]
+    if not numbers or any(n is None or n < 1 for n in numbers):
         raise ValueError(f"a size is a positive integer or a shape of such, got {size!r}")
-    return prod(numbers)
+    return tuple(numbers) if is_shape else numbers[0]
 
 
 def conv_encoder(
@@ -118,7 +123,7 @@ def conv_encoder(
     torch.Size([2, 5, 10])
     """
     shape, channels, n_out = _image_sizes(sizes, image=0)
-    strides = _strides(strides, channels)
+    strides, kernel_size = _strides(strides, channels), whole("kernel_size", kernel_size)
     pixels = list(shape[1:])
     layers: list[nn.Module] = []
     for n_in, n, stride in zip((shape[0], *channels), channels, strides, strict=False):
@@ -160,7 +165,7 @@ def conv_decoder(
     torch.Size([2, 5, 3, 11, 7])
     """
     shape, channels, n_in = _image_sizes(sizes, image=-1)
-    strides = _strides(strides, channels)
+    strides, kernel_size = _strides(strides, channels), whole("kernel_size", kernel_size)
     layers: list[nn.Module] = []
     pixels = list(shape[1:])
     steps = zip(
@@ -190,16 +195,16 @@ def _image_sizes(sizes: Sequence[Size], image: int) -> tuple[tuple[int, ...], tu
             "expected an image shape (C, H, W), at least one number of channels and a vector size "
             f"at the other end, got {sizes}"
         )
-    for size in sizes:
-        _positive(size)
-    return tuple(sizes[image]), tuple(sizes[1:-1]), sizes[-1 if image == 0 else 0]
+    sizes = [_size(size) for size in sizes]
+    return sizes[image], tuple(sizes[1:-1]), sizes[-1 if image == 0 else 0]
 
 
 def _strides(strides: int | Sequence[int], channels: Sequence[int]) -> tuple[int, ...]:
-    strides = (strides,) * len(channels) if isinstance(strides, int) else tuple(strides)
-    if len(strides) != len(channels) or any(s < 1 for s in strides):
+    several = tuple(strides) if isinstance(strides, Sequence) else (strides,) * len(channels)
+    numbers = tuple(whole_or_none(s) for s in several)
+    if len(numbers) != len(channels) or any(n is None or n < 1 for n in numbers):
         raise ValueError(f"expected {len(channels)} positive strides, got {strides}")
-    return strides
+    return numbers
 
 
 def _padding(kernel_size: int, stride: int) -> int:

@@ -9,6 +9,8 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+from pyrogeo._checks import whole_or_none
+from pyrogeo.vae._seen import seen_as
 from pyrogeo.vae._transforms import Transforms
 
 __all__ = ["Fixed", "Flow", "Mixture", "StandardNormal", "Vamp"]
@@ -26,7 +28,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, d: int):
         super().__init__()
-        _check_positive("the latent dimension", d)
+        d = _positive("the latent dimension", d)
         self.register_buffer("loc", torch.zeros(d))
         self.register_buffer("scale", torch.ones(d))
 
@@ -41,8 +43,10 @@ class Fixed(nn.Module):
     """Any Pyro distribution as a prior, without parameters to learn.
 
     Args:
-        distribution: event shape `(d,)`, no batch shape. It stays on the device and in the dtype
-            in which it was made.
+        distribution: event shape `(d,)`, no batch shape. It stays as it was made and computes in its own
+            dtype and on its own device; its draws come in the prior's, as torch's default at first, and
+            in the VAE's after `vae.to(...)` or `vae.double()`. Densities are in the dtype of the points.
+            Where the two differ, divergences in closed form are not known.
 
     Raises:
         ValueError: for a distribution that cannot be a Pyro sample site, or of another shape.
@@ -65,9 +69,11 @@ class Fixed(nn.Module):
                 f"{tuple(distribution.batch_shape)}; .to_event(1) moves a dimension"
             )
         self.distribution = distribution
+        # Empty, and moved and cast with the VAE, so that it says what the VAE's numbers are like.
+        self.register_buffer("_like", torch.empty(0), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
-        return self.distribution
+        return seen_as(self._like, self.distribution)
 
 
 class Mixture(nn.Module):
@@ -89,8 +95,8 @@ class Mixture(nn.Module):
 
     def __init__(self, d: int, n_components: int):
         super().__init__()
-        _check_positive("the latent dimension", d)
-        _check_positive("n_components", n_components)
+        d = _positive("the latent dimension", d)
+        n_components = _positive("n_components", n_components)
         self.loc = nn.Parameter(torch.randn(n_components, d))
         self.log_scale = nn.Parameter(torch.zeros(n_components, d))
         self.logits = nn.Parameter(torch.zeros(n_components))
@@ -177,7 +183,7 @@ class Flow(nn.Module):
 
     def __init__(self, d: int, transforms: Sequence[Transform]):
         super().__init__()
-        _check_positive("the latent dimension", d)
+        d = _positive("the latent dimension", d)
         self.transforms = Transforms(transforms)
         if self.transforms.conditional:
             raise ValueError("transforms: a prior has no context for a conditional transform")
@@ -200,9 +206,11 @@ class _Mixed(dist.MixtureSameFamily):
         return padded.expand(shape)
 
 
-def _check_positive(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def _positive(name: str, value: int) -> int:
+    number = whole_or_none(value)
+    if number is None or number < 1:
         raise ValueError(f"{name} is a positive integer, got {value!r}")
+    return number
 
 
 def _check_pseudo_inputs(u: Tensor) -> None:

@@ -8,6 +8,7 @@ from pyro.distributions.conditional import ConditionalTransform
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+from pyrogeo._checks import whole
 from pyrogeo.vae._moments import matched_normal
 from pyrogeo.vae._transforms import Transforms
 
@@ -53,8 +54,7 @@ class Flow(nn.Module):
         super().__init__()
         self.network = network
         self.transforms = Transforms(transforms)
-        if not isinstance(context_dim, int) or context_dim < 0:
-            raise ValueError(f"context_dim: expected an integer of at least 0, got {context_dim!r}")
+        context_dim = whole("context_dim", context_dim, 0)
         if self.transforms.conditional != (context_dim > 0):
             raise ValueError(
                 f"context_dim is {context_dim}, and the transforms are "

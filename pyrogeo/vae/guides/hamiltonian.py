@@ -29,6 +29,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import register_kl
 
+from pyrogeo._checks import positive, real_or_nan, whole_or_none
 from pyrogeo.errors import NonFiniteDensityError
 from pyrogeo.moves import State, leapfrog
 from pyrogeo.vae._moments import matched_normal
@@ -78,16 +79,15 @@ class LeapfrogGuide(nn.Module, ABC):
         learn_step_size: bool,
     ):
         super().__init__()
-        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 0:
+        steps, beta0 = whole_or_none(num_steps), real_or_nan(tempering)
+        if steps is None or steps < 0:
             raise ValueError(f"num_steps: expected an integer of at least 0, got {num_steps!r}")
-        if not 0 < step_size < math.inf:
-            raise ValueError(f"step_size must be positive and finite, got {step_size}")
-        if not 0 < tempering <= 1:
-            raise ValueError(f"tempering: expected 0 < β₀ ≤ 1, got {tempering}")
+        if not 0 < beta0 <= 1:
+            raise ValueError(f"tempering: expected 0 < β₀ ≤ 1, got {tempering!r}")
         self.initial = DiagonalNormal(network)
-        self.num_steps, self.tempering = num_steps, float(tempering)
-        log_step_size = torch.tensor(float(step_size)).log()
-        if learn_step_size and num_steps > 0:
+        self.num_steps, self.tempering = steps, beta0
+        log_step_size = torch.tensor(positive("step_size", step_size)).log()
+        if learn_step_size and steps > 0:
             self.log_step_size = nn.Parameter(log_step_size)
         else:
             self.register_buffer("log_step_size", log_step_size)

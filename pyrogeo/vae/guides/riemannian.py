@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrogeo._checks import whole_or_none
 from pyrogeo.moves import State
 from pyrogeo.vae.guides.hamiltonian import Dynamics, Joint, LeapfrogGuide, value_and_grad
 from pyrogeo.vae.guides.normal import lower_triangular
@@ -64,7 +65,8 @@ class Riemannian(LeapfrogGuide):
         num_iterations: int = 3,
     ):
         super().__init__(network, num_steps, step_size, tempering, learn_step_size)
-        if not isinstance(num_iterations, int) or num_iterations < 1:
+        iterations = whole_or_none(num_iterations)
+        if iterations is None or iterations < 1:
             raise ValueError(
                 f"num_iterations: expected an integer of at least 1, got {num_iterations!r}"
             )
@@ -74,7 +76,7 @@ class Riemannian(LeapfrogGuide):
                 f"{type(metric)}"
             )
         self.metric, self.metric_network = metric, metric_network
-        self.num_iterations = num_iterations
+        self.num_iterations = iterations
         self.register_buffer("_oldest", torch.tensor(0))
 
     def dynamics(self, x: Tensor, q: dist.TorchDistribution) -> Dynamics:

@@ -4,10 +4,23 @@ Each is a Pyro `ELBO`, so `pyrogeo.fit` and `pyro.infer.SVI` both take it, and h
 `differentiable_loss(model, guide, x)`, `loss` (its value; steps nothing) and `loss_and_grads` (its
 value, and its gradients by `backward`). Values are sums over the batch in nats. One that holds something
 which training changes, a discriminator or a counter, has `state_dict` and `load_state_dict`.
+
+To write one, subclass `Objective`, give it `differentiable_loss` and say its `Traits`. What it needs of the
+programs it reads from their traces: `latent_site`, `observed_site`, `weighted_count`, `decoded`.
+`IWAE` and `WassersteinMMD` are examples of a dozen lines.
 """
 
 from pyrogeo.vae.objectives.adversarial import DataAdversarial, LatentAdversarial
-from pyrogeo.vae.objectives.base import Objective
+from pyrogeo.vae.objectives.base import (
+    Objective,
+    Traits,
+    decoded,
+    is_deterministic,
+    latent_site,
+    observed_site,
+    traits_of,
+    weighted_count,
+)
 from pyrogeo.vae.objectives.importance import IWAE
 from pyrogeo.vae.objectives.reconstruction import Reconstruction, squared_jacobian
 from pyrogeo.vae.objectives.warmup import Warmup
@@ -19,10 +32,17 @@ __all__ = [
     "LatentAdversarial",
     "Objective",
     "Reconstruction",
+    "Traits",
     "Warmup",
     "WassersteinMMD",
+    "decoded",
     "imq",
+    "is_deterministic",
+    "latent_site",
     "mmd",
+    "observed_site",
     "rbf",
     "squared_jacobian",
+    "traits_of",
+    "weighted_count",
 ]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyrogeo.vae.objectives.base import Objective, decoded, latent_site, observed_site
-from pyrogeo.vae.objectives.reconstruction import check_factors
+from pyrogeo.vae.objectives.reconstruction import factor
 
 __all__ = ["DataAdversarial", "LatentAdversarial"]
 
@@ -48,9 +48,9 @@ class _Adversarial(Objective):
         super().__init__()
         if not isinstance(discriminator, nn.Module):
             raise ValueError(f"the discriminator must be a module, got {type(discriminator)}")
-        check_factors(weight=weight, learning_rate=learning_rate)
-        self.discriminator, self.weight = discriminator, weight
-        self.optimizer = optimizer(discriminator.parameters(), lr=learning_rate)
+        self.discriminator, self.weight = discriminator, factor("weight", weight)
+        rate = factor("learning_rate", learning_rate)
+        self.optimizer = optimizer(discriminator.parameters(), lr=rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Of the discriminator and of its optimiser."""

@@ -1,26 +1,79 @@
-"""What objectives share: the programs' traces, and the methods that follow from one."""
+"""What objectives share: the contract with a training loop, the programs' traces, and what is read from them.
 
-from typing import Any
+An author of an objective fills in `Objective.differentiable_loss`, says its traits, and reads the traces
+with `latent_site`, `observed_site`, `weighted_count` and `decoded`.
+"""
+
+from typing import Any, NamedTuple
 
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.infer import ELBO
+from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-__all__ = ["Objective", "is_deterministic"]
+__all__ = [
+    "Objective",
+    "Traits",
+    "decoded",
+    "is_deterministic",
+    "latent_site",
+    "observed_site",
+    "traits_of",
+    "weighted_count",
+]
+
+# They ask whether there are parameters, and not for each.
+_ASK_WHETHER = (Trace_ELBO, TraceMeanField_ELBO, RenyiELBO)
+
+
+class Traits(NamedTuple):
+    """What a training loop has to know of an objective, beside its losses.
+
+    An objective says them as attributes of the same names; what it does not say is taken to be as here,
+    and of Pyro's own ELBOs as they are.
+
+    Attributes:
+        uses_beta: whether the latent terms that β scales are part of it; where not, β ≠ 1 is refused.
+        needs_entropy: whether it needs log q(z|x), which a deterministic guide has not.
+        reads_parameters: whether it reads the programs' parameter sites. Where not, `fit` steps the
+            parameters itself and the programs register only one site for each part, which is faster.
+
+    >>> traits_of(Trace_ELBO())
+    Traits(uses_beta=True, needs_entropy=True, reads_parameters=False)
+    """
+
+    uses_beta: bool = True
+    needs_entropy: bool = True
+    reads_parameters: bool = True
+
+
+def traits_of(objective: ELBO) -> Traits:
+    """The traits of an objective, asked once.
+
+    Args:
+        objective: one of ours, of Pyro's, or anything with `loss` and `loss_and_grads`.
+
+    >>> traits_of(RenyiELBO()).uses_beta  # weights p/q know nothing of a factor of one of them
+    False
+    """
+    known = {
+        "uses_beta": not isinstance(objective, RenyiELBO),
+        "reads_parameters": type(objective) not in _ASK_WHETHER,
+    }
+    taken = Traits(**known)
+    return Traits(*(getattr(objective, name, value) for name, value in taken._asdict().items()))
 
 
 class Objective(ELBO):
     """An objective says `differentiable_loss`; the other methods follow.
 
     Attributes:
-        uses_beta: whether the latent terms that β scales are part of it; where not, β ≠ 1 is refused.
-        needs_entropy: whether it needs log q(z|x), which a deterministic guide has not.
-        reads_parameters: whether it reads the programs' parameter sites.
+        uses_beta, needs_entropy, reads_parameters: its `Traits`, of the class or of one object. Ours
+            read no parameter sites unless they say so.
 
     >>> import torch, pyrogeo as pg
     >>> class NegativeJoint(Objective):  # −log p(x, z) at the guide's z, without the entropy of q
@@ -58,12 +111,28 @@ class Objective(ELBO):
 
 
 def observed_site(trace: Trace) -> dict[str, Any]:
-    """The one observed site of a model's trace."""
+    """The one observed site of a model's trace, with `"name"`, `"value"`, `"fn"`, `"scale"`, `"log_prob_sum"`.
+
+    Raises:
+        ValueError: for a model with several, or none.
+
+    >>> import pyro
+    >>> model = lambda: pyro.sample("x", dist.Normal(0.0, 1.0), obs=torch.tensor(2.0))
+    >>> observed_site(poutine.trace(model).get_trace())["value"]
+    tensor(2.)
+    """
     return _only([trace.nodes[name] for name in trace.observation_nodes], "observed")
 
 
 def latent_site(trace: Trace) -> dict[str, Any]:
-    """The one latent site of a model's trace."""
+    """The one latent site of a model's trace; entries and errors as of `observed_site`.
+
+    Under `Objective` its `"value"` is the guide's draw, and its `"fn"` the prior.
+
+    >>> import pyro
+    >>> latent_site(poutine.trace(lambda: pyro.sample("z", dist.Delta(torch.ones(2)))).get_trace())["name"]
+    'z'
+    """
     return _only([trace.nodes[name] for name in trace.stochastic_nodes], "latent")
 
 
@@ -75,12 +144,32 @@ def _only(sites: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 
 def weighted_count(site: dict[str, Any]) -> float:
-    """Number of data, or their scale if the batch stands for more."""
+    """Number of data at a site, or of those that the batch stands for.
+
+    >>> weighted_count({"scale": 5.0, "log_prob": torch.zeros(4)})
+    20.0
+    """
     return site["scale"] * site["log_prob"].numel()
 
 
 def decoded(model, args: tuple, kwargs: dict, name: str, z: Tensor) -> Tensor:
-    """The mean of p(x|z), of shape `(*, *event)` for z of shape `(*, d)` at the site `name`."""
+    """The mean of p(x|z), differentiable in z.
+
+    Args:
+        model: that an objective gets.
+        args, kwargs: with which it is called.
+        name: of the latent site.
+        z: points of shape `(*, d)`.
+
+    Returns:
+        shape `(*, *event)`.
+
+    >>> import pyrogeo as pg
+    >>> vae = pg.VAE(pg.priors.StandardNormal(2), pg.guides.Deterministic(pg.networks.mlp(5, 2)),
+    ...              pg.likelihoods.Normal(pg.networks.mlp(2, 5)))
+    >>> decoded(vae.model, (torch.zeros(10, 5),), {}, "z", torch.zeros(10, 2)).shape
+    torch.Size([10, 5])
+    """
     conditioned = poutine.condition(model, {name: z})
     trace = prune_subsample_sites(poutine.trace(conditioned).get_trace(*args, **kwargs))
     trace.remove_node(name)  # which counts as observed now
@@ -88,7 +177,11 @@ def decoded(model, args: tuple, kwargs: dict, name: str, z: Tensor) -> Tensor:
 
 
 def is_deterministic(distribution: Any) -> bool:
-    """Whether it is a point mass, which has no entropy."""
+    """Whether a distribution is a point mass, which has no entropy.
+
+    >>> is_deterministic(dist.Delta(torch.zeros(2)).to_event(1))
+    True
+    """
     while hasattr(distribution, "base_dist"):
         distribution = distribution.base_dist
     return isinstance(distribution, dist.Delta)

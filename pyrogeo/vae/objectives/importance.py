@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pyrogeo._checks import whole
 from pyrogeo.vae.objectives.base import Objective, is_deterministic
 
 __all__ = ["IWAE"]
@@ -36,8 +37,7 @@ class IWAE(Objective):
     uses_beta = False
 
     def __init__(self, num_particles: int = 8):
-        if not isinstance(num_particles, int) or num_particles < 1:
-            raise ValueError(f"num_particles must be a positive integer, got {num_particles!r}")
+        num_particles = whole("num_particles", num_particles)
         # Said, as a guess would draw from the random stream and a resumed run would draw once more.
         super().__init__(num_particles, max_plate_nesting=1, vectorize_particles=True)
 

@@ -9,6 +9,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pyrogeo._checks import not_negative, real_or_nan, whole
 from pyrogeo.vae.objectives.base import (
     Objective,
     decoded,
@@ -59,13 +60,11 @@ class Reconstruction(Objective):
         gradient_penalty: float = 0.0,
         directions: int | None = None,
     ):
-        check_factors(weight_decay=weight_decay, gradient_penalty=gradient_penalty)
-        if directions is not None and (not isinstance(directions, int) or directions < 1):
-            raise ValueError(f"directions must be a positive integer or None, got {directions!r}")
         super().__init__()
-        self.weight_decay, self.gradient_penalty = weight_decay, gradient_penalty
-        self.directions = directions
-        self.reads_parameters = weight_decay > 0
+        self.weight_decay = factor("weight_decay", weight_decay)
+        self.gradient_penalty = factor("gradient_penalty", gradient_penalty)
+        self.directions = None if directions is None else whole("directions", directions)
+        self.reads_parameters = self.weight_decay > 0
 
     def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
         model_trace, _ = self._get_trace(model, guide, args, kwargs)
@@ -132,10 +131,8 @@ def _sum_of_squares(model_trace: Trace) -> Tensor:
     return sum((value.square().sum() for value in values), torch.zeros(()))
 
 
-def check_factors(**factors: float) -> None:
-    """Numbers that are finite and not negative, or a ValueError."""
-    for name, factor in factors.items():
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
-            raise ValueError(f"{name} must be a number, got {factor!r}")
-        if not 0 <= factor < math.inf:
-            raise ValueError(f"{name} must be finite and not negative, got {factor}")
+def factor(name: str, value: float) -> float:
+    """A number that is finite and not negative, or a ValueError."""
+    if math.isnan(real_or_nan(value)):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return not_negative(name, value)

@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import torch
-from pyro.infer import ELBO, RenyiELBO, Trace_ELBO
+from pyro.infer import ELBO, Trace_ELBO
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from pyrogeo.vae.objectives.base import Objective
+from pyrogeo._checks import not_negative, whole
+from pyrogeo.vae.objectives.base import Objective, traits_of
 
 __all__ = ["Warmup"]
 
@@ -37,16 +38,15 @@ class Warmup(Objective):
 
     def __init__(self, objective: ELBO | None = None, steps: int = 1000, start: float = 0.0):
         objective = Trace_ELBO() if objective is None else objective
-        if isinstance(objective, RenyiELBO) or not getattr(objective, "uses_beta", True):
+        traits = traits_of(objective)
+        if not traits.uses_beta:
             raise ValueError(f"{type(objective).__name__} has no β to warm up")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps must be a positive integer, got {steps!r}")
-        if not 0 <= start <= 1:
+        steps, start = whole("steps", steps), not_negative("start", start)
+        if start > 1:
             raise ValueError(f"start must be from 0 to 1, got {start!r}")
         super().__init__()
         self.objective, self.steps, self.start = objective, steps, start
-        self.needs_entropy = getattr(objective, "needs_entropy", True)
-        self.reads_parameters = getattr(objective, "reads_parameters", False)
+        self.needs_entropy, self.reads_parameters = traits.needs_entropy, traits.reads_parameters
         self._step = 0
 
     @property

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import positive
 from pyrogeo.vae.objectives.base import Objective, latent_site, observed_site, weighted_count
-from pyrogeo.vae.objectives.reconstruction import check_factors
+from pyrogeo.vae.objectives.reconstruction import factor
 
 __all__ = ["WassersteinMMD", "imq", "mmd", "rbf"]
 
@@ -49,8 +50,7 @@ class WassersteinMMD(Objective):
         scale: float | Sequence[float] = 1.0,
     ):
         super().__init__()
-        check_factors(weight=weight)
-        self.weight = weight
+        self.weight = factor("weight", weight)
         self.kernel = kernel if callable(kernel) else _named(kernel, scale)
 
     def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
@@ -121,9 +121,10 @@ def _named(kernel: str, scale: float | Sequence[float]) -> Kernel:
     kernels = {"imq": imq, "rbf": rbf}
     if kernel not in kernels:
         raise ValueError(f"kernel: expected imq, rbf or a function, got {kernel!r}")
-    scales = tuple(scale) if isinstance(scale, Sequence) else (scale,)
-    if not scales or any(not 0 < s < float("inf") for s in scales):
+    several = tuple(scale) if isinstance(scale, Sequence) else (scale,)
+    if not several:
         raise ValueError(f"scale must be positive and finite, got {scale!r}")
+    scales = tuple(positive("scale", s) for s in several)
     return partial(_mean_kernel, kernels[kernel], scales)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
@@ -12,23 +11,35 @@ from torch.distributions import Distribution
 from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import is_deterministic
+from pyrogeo.vae.training.batches import Batches
 
-__all__ = ["check_entropy", "checked_data"]
+__all__ = ["check_batches", "check_data", "check_entropy"]
 
 
-def checked_data(vae: VAE, x: Tensor | np.ndarray, what: str = "data") -> Tensor:
-    """`x` as a tensor in the VAE's dtype that guide and likelihood both take.
+def check_batches(vae: VAE, batches: Batches, what: str = "data") -> Tensor:
+    """Looks at all data that are in memory, and at the first batch of others.
 
-    Floating-point data are cast to the VAE's dtype. Integers are refused, since whether 255 or 16
-    is white cannot be known.
+    Returns:
+        one datum, of shape `(1, *event)`.
+
+    Raises:
+        ValueError: as `check_data`.
+    """
+    with forked(0, vae.device):
+        x = batches.first()
+    check_data(vae, x, what if len(x) == batches.size else f"{what}, first batch")
+    return x[:1]
+
+
+def check_data(vae: VAE, x: Tensor, what: str = "data") -> None:
+    """Whether guide and likelihood both take `x`, once it is in the VAE's dtype.
+
+    Integers are refused, since whether 255 or 16 is white cannot be known.
 
     Raises:
         ValueError: for anything else than finite floating-point numbers of shape `(N, *event)` in
             the support of the likelihood.
     """
-    if not (torch.is_tensor(x) or isinstance(x, np.ndarray)):
-        raise ValueError(f"{what}: expected a tensor or a NumPy array, got {type(x)}")
-    x = torch.as_tensor(x)
     if not x.is_floating_point():
         raise ValueError(
             f"{what}: expected floating-point numbers, got {x.dtype}; for images of bytes, "
@@ -42,11 +53,10 @@ def checked_data(vae: VAE, x: Tensor | np.ndarray, what: str = "data") -> Tensor
         raise ValueError(f"{what}: expected finite numbers, got {bad} NaN or infinite values")
     with forked(0, vae.device):
         _check_parts(vae, x, what)
-    return x
 
 
 def check_entropy(vae: VAE, x: Tensor, objective: Any) -> None:
-    """Refuses a deterministic guide under an ELBO that needs entropy."""
+    """Refuses a deterministic guide under an ELBO that needs entropy; `x` is a datum or more."""
     with forked(0, vae.device):
         q = vae.embed(x[:1])
     if is_deterministic(q):
@@ -82,7 +92,7 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
     inside = [likelihood.support.check(batch.to(vae.device)).all() for batch in x.split(4096)]
     if not all(inside):
         raise ValueError(
-            f"{what}: {type(vae.likelihood).__name__} expects values in {_words(likelihood)}, "
+            f"{what}: {type(vae.likelihood).__name__} expects values in {_support_of(likelihood)}, "
             f"got {x.min():.4g} to {x.max():.4g}"
         )
 
@@ -98,7 +108,8 @@ def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribu
     return made
 
 
-def _words(likelihood) -> str:
+def _support_of(likelihood: Distribution) -> str:
+    """For a message: its bounds, if it has some."""
     base = getattr(likelihood.support, "base_constraint", likelihood.support)
     if hasattr(base, "lower_bound") and hasattr(base, "upper_bound"):
         return f"[{base.lower_bound:g}, {base.upper_bound:g}]"

@@ -5,7 +5,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.distributions import Distribution
 
-from pyrogeo.geometry.checks import check_points, posterior_moments
+from pyrogeo.geometry.checks import check_points, location_and_spread
 from pyrogeo.geometry.kmedoids import MedoidEstimator, select
 
 __all__ = ["chosen_centroids"]
@@ -25,7 +25,7 @@ def chosen_centroids(
 
     Arguments and errors as of `CentroidMetric.from_posterior`.
     """
-    loc, spread, is_full = posterior_moments(posterior, dtype)
+    loc, spread, is_full = location_and_spread(posterior, dtype)
     check_points("posterior means", loc)
     points = loc.detach().cpu().double().numpy()
     index = select(points, n_centroids, estimator, init, seed)
