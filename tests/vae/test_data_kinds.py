@@ -229,7 +229,7 @@ def test_a_batch_size_beside_a_loader_is_refused():
 
 def test_a_checkpoint_of_another_format_is_refused_in_one_line(tmp_path):
     path = tmp_path / "c.safetensors"
-    pg._files.write_state(path, {"settings": {"seed": 1}}, "a checkpoint of pyrogeo.fit")
+    pg._tensors.write_state(path, {"settings": {"seed": 1}}, "a checkpoint of pyrogeo.fit")
     with pytest.raises(ValueError, match="format of another version of pyrogeo; remove it"):
         quiet(made(), IMAGES, epochs=1, checkpoint=path)
     assert Checkpoint(None).seed is None
