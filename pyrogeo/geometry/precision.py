@@ -40,11 +40,13 @@ def in_precision_of_the_metric(function: Callable) -> Callable:
     @wraps(function)
     def door(metric: Any, *args: Any, **options: Any) -> Any:
         own = getattr(metric, "dtype", None)
-        points = None if own is None else _points_among(args, options)
-        if points is None or not _differs(metric, points):
+        tensors = [] if own is None else _tensors_among(args, options)
+        if tensors:
+            _check(metric, tensors[0])
+        if all(t.dtype == own or not t.is_floating_point() for t in tensors):
             return function(metric, *args, **options)
         args, options = cast(args, own), {k: cast(v, own) for k, v in options.items()}
-        return cast(function(metric, *args, **options), points.dtype)
+        return cast(function(metric, *args, **options), tensors[0].dtype)
 
     return door
 
@@ -68,20 +70,15 @@ def hold_(exponent: Tensor) -> Tensor:
     return exponent.clamp_(min=_LEAST_EXPONENTS.get(exponent.dtype))
 
 
-def _points_among(args: tuple, options: dict[str, Any]) -> Tensor | None:
-    for value in (*args, *options.values()):
-        value = getattr(value, "nodes", value)  # a curve's
-        if torch.is_tensor(value):
-            return value
-    return None
+def _tensors_among(args: tuple, options: dict[str, Any]) -> list[Tensor]:
+    values = [getattr(x, "nodes", x) for x in (*args, *options.values())]  # nodes of curves
+    return [x for x in values if torch.is_tensor(x)]
 
 
-def _differs(metric: Any, points: Tensor) -> bool:
-    if points.device == metric.device and points.dtype == metric.dtype:
-        return False
-    if points.device != metric.device or points.dtype not in _OF_POINTS:
+def _check(metric: Any, points: Tensor) -> None:
+    right = points.dtype == metric.dtype or points.dtype in _OF_POINTS
+    if not right or points.device != metric.device:
         raise ValueError(
             f"the metric is {metric.dtype} on {metric.device}, the points are {points.dtype} on "
             f"{points.device}; use metric.to(...) or z.to(...)"
         )
-    return True
