@@ -39,13 +39,14 @@ def in_precision_of_the_metric(function: Callable) -> Callable:
 
     @wraps(function)
     def door(metric: Any, *args: Any, **options: Any) -> Any:
-        own = getattr(metric, "dtype", None)
+        own = metric.a_tensor() if hasattr(metric, "a_tensor") else None
         tensors = [] if own is None else _tensors_among(args, options)
         if tensors:
-            _check(metric, tensors[0])
-        if all(t.dtype == own or not t.is_floating_point() for t in tensors):
+            _check(own, tensors[0])
+        if all(t.dtype == own.dtype or not t.is_floating_point() for t in tensors):
             return function(metric, *args, **options)
-        args, options = cast(args, own), {k: cast(v, own) for k, v in options.items()}
+        args = cast(args, own.dtype)
+        options = {name: cast(value, own.dtype) for name, value in options.items()}
         return cast(function(metric, *args, **options), tensors[0].dtype)
 
     return door
@@ -75,10 +76,10 @@ def _tensors_among(args: tuple, options: dict[str, Any]) -> list[Tensor]:
     return [x for x in values if torch.is_tensor(x)]
 
 
-def _check(metric: Any, points: Tensor) -> None:
-    right = points.dtype == metric.dtype or points.dtype in _OF_POINTS
-    if not right or points.device != metric.device:
+def _check(own: Tensor, points: Tensor) -> None:
+    right = points.dtype == own.dtype or points.dtype in _OF_POINTS
+    if not right or points.device != own.device:
         raise ValueError(
-            f"the metric is {metric.dtype} on {metric.device}, the points are {points.dtype} on "
+            f"the metric is {own.dtype} on {own.device}, the points are {points.dtype} on "
             f"{points.device}; use metric.to(...) or z.to(...)"
         )

@@ -57,19 +57,22 @@ class Metric(nn.Module, ABC):
     @property
     def dtype(self) -> torch.dtype | None:
         """What it computes in: the dtype of its tensors, or None without any: that of the points."""
-        tensor = self._tensor()
+        tensor = self.a_tensor()
         return None if tensor is None else tensor.dtype
 
     @property
     def device(self) -> torch.device | None:
         """Where its tensors are; None without any."""
-        tensor = self._tensor()
+        tensor = self.a_tensor()
         return None if tensor is None else tensor.device
 
-    def _tensor(self) -> Tensor | None:
-        """One of the metric's floating-point numbers, which are of one dtype on one device."""
-        tensors = chain(self.parameters(), self.buffers())
-        return next((t for t in tensors if t.is_floating_point()), None)
+    def a_tensor(self) -> Tensor | None:
+        """One of the metric's floating-point tensors, which are of one dtype on one device, if it has any."""
+        for module in self.modules():  # `parameters` and `buffers` take longer than many a metric
+            for tensor in chain(module._parameters.values(), module._buffers.values()):
+                if tensor is not None and tensor.is_floating_point():
+                    return tensor
+        return None
 
     def copy(self, dtype: torch.dtype | None = None) -> "Metric":
         """A metric of its own with the same numbers, in another precision if one is given.
