@@ -24,7 +24,7 @@ from torch import Tensor
 
 import pyrogeo as pg
 from pyrogeo.errors import GeodesicWarning
-from pyrogeo.geometry import Curve, Metric, geodesic
+from pyrogeo.geometry import Curve, Metric, Newton, Spline, geodesic
 from pyrogeo.geometry.curves.distances import distance_matrix
 from pyrogeo.recipes.standard import standard_vae
 
@@ -90,18 +90,17 @@ def beside_stochman(metric: Metric, start: Tensor, end: Tensor, truth: Tensor | 
     Theirs is measured between runs of ours, for the machine may change its pace.
     """
     if truth is None:
-        fine = {"method": "spline", "num_segments": 32, "tolerance": 1e-3}
+        fine = (Newton(num_segments=128), Spline(num_segments=32, tolerance=1e-3))
         truth = torch.minimum(
-            geodesic(metric, start, end, num_segments=128).length,
-            geodesic(metric, start, end, **fine).length,
+            *(geodesic(metric, start, end, solver=solver).length for solver in fine)
         )
     solve, curves = stochman_geodesics(metric, start, end)
     solve()
     rows = {}
-    for way, options in WAYS.items():
-        rate, found = best_rate(metric, start, end, **options)
+    for way, solver in WAYS.items():
+        rate, found = best_rate(metric, start, end, solver=solver)
         seconds = min(timed(solve)[0] for _ in range(2))
-        row = {"ours": min(rate, best_rate(metric, start, end, **options)[0])}
+        row = {"ours": min(rate, best_rate(metric, start, end, solver=solver)[0])}
         row["stochman"] = len(start) / seconds
         row["ratio"] = row["ours"] / row["stochman"]
         theirs = Curve(curves(), degree=1).length(metric)
@@ -117,15 +116,10 @@ def beside_stochman(metric: Metric, start: Tensor, end: Tensor, truth: Tensor | 
 
 
 WAYS = {  # Newton's method with its default and with few segments; splines well solved and in haste
-    "n = 64": {"num_segments": 64},
-    "n = 16": {"num_segments": 16},
-    "spline": {"method": "spline"},
-    "spline, hasty": {
-        "method": "spline",
-        "num_segments": 8,
-        "tolerance": 0.1,
-        "max_iterations": 8,
-    },
+    "n = 64": Newton(num_segments=64),
+    "n = 16": Newton(num_segments=16),
+    "spline": Spline(),
+    "spline, hasty": Spline(num_segments=8, tolerance=0.1, max_iterations=8),
 }
 
 COLUMNS = {  # of a row, and how wide and in what format
@@ -206,7 +200,7 @@ def whole_matrix(metric: Metric, z: Tensor, **options) -> dict:
     )
     for warning in said:
         print(f"warned: {warning.message}")
-    return {"points": len(z), "pairs": pairs, "options": options, "seconds": seconds}
+    return {"points": len(z), "pairs": pairs, "options": str(options), "seconds": seconds}
 
 
 def main() -> None:
@@ -240,7 +234,7 @@ def main() -> None:
     found["memory"] = memory_by_number(sizes, args.threads)
     print("\ndistance matrix, digits, d = 2")
     metric, z = planes[2]
-    found["distance matrix"] = whole_matrix(metric, z[: 20 if quick else 500], method="spline")
+    found["distance matrix"] = whole_matrix(metric, z[: 20 if quick else 500], solver=Spline())
     if args.json:
         args.json.write_text(json.dumps(found, indent=2, default=float) + "\n")
 

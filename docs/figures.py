@@ -28,6 +28,7 @@ from pyrogeo.geometry import (
     Euclidean,
     Geodesic,
     Metric,
+    Newton,
     distance_map,
     geodesic,
     volume_seeking,
@@ -145,7 +146,9 @@ def shortest(metric: Metric, start: Tensor, end: Tensor, grid: Grid) -> Geodesic
         path = distance_map(metric, a, grid).path(*nearest(b, grid))
         guesses.append(path.reparametrized(Euclidean(), SEGMENTS).nodes)
     initial = Curve(torch.stack(guesses), degree=1)
-    return geodesic(metric, start, end, initial=initial, spacing="euclidean", num_segments=SEGMENTS)
+    return geodesic(
+        metric, start, end, initial=initial, solver=Newton(SEGMENTS, spacing="euclidean")
+    )
 
 
 def nearest(z: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrogeo.geometry import Curve, Geodesic, Metric, geodesic
+from pyrogeo._checks import whole
+from pyrogeo.geometry import Curve, Geodesic, Metric, Newton, geodesic
 from pyrogeo.vae import VAE
 
 __all__ = ["Interpolation", "interpolate"]
@@ -48,7 +49,7 @@ def interpolate(
         x0, x1: data of shape `(B, *event)`, or `(1, *event)` to start or end all curves in one.
         metric: on the latent space of the VAE, or `"affine"`.
         num: frames of each pair, both ends included, at equal distances in latent space.
-        options: of `geodesic`.
+        options: of `geodesic`. The solver is by default `Newton(spacing="euclidean")`.
 
     Returns:
         latent points, frames, and curves.
@@ -68,23 +69,23 @@ def interpolate(
     """
     if not isinstance(metric, Metric) and metric != "affine":
         raise ValueError(f"metric: expected a Metric or 'affine', got {metric!r}")
-    if not isinstance(num, int) or num < 2:
-        raise ValueError(f"num: expected at least two frames, got {num!r}")
+    num = whole("num", num)
+    if num < 2:
+        raise ValueError(f"num: expected at least two frames, got {num}")
     start, end = _means(vae, "x0", x0), _means(vae, "x1", x1)
     if len(start) != len(end) and 1 not in (len(start), len(end)):
         raise ValueError(
             f"x0 and x1 hold {len(start)} and {len(end)} data; expected as many, or one"
         )
     start, end = torch.broadcast_tensors(start, end)
-    found = None
+    shortest = None
     if isinstance(metric, Metric):
-        like = next((t for t in metric.state_dict().values() if t.is_floating_point()), start)
-        options = {"spacing": "euclidean", **options}
-        found = geodesic(metric, start.to(like), end.to(like), **options)
-    curve = Curve.line(start, end) if found is None else found.curve
+        options = {"solver": Newton(spacing="euclidean"), **options}
+        shortest = geodesic(metric, start, end, **options)
+    curve = Curve.line(start, end) if shortest is None else shortest.curve
     latent = curve(torch.linspace(0, 1, num, dtype=torch.float64, device=start.device))
     frames = vae.decode(latent.to(start).flatten(0, 1)).mean
-    return Interpolation(latent, frames.unflatten(0, latent.shape[:2]), curve, found)
+    return Interpolation(latent, frames.unflatten(0, latent.shape[:2]), curve, shortest)
 
 
 def _means(vae: VAE, name: str, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import pyrogeo as pg
-from pyrogeo.geometry import Curve, geodesic, volume_seeking
+from pyrogeo.geometry import Curve, Newton, geodesic, volume_seeking
 from pyrogeo.interpolation import interpolate
 from tests.conftest import small_vae
 
@@ -33,7 +33,7 @@ def test_volume_seeking_curves_keep_to_the_volume(embedded, d):
     metric = pg.CentroidMetric.from_posterior(embedded[d])
     start, end = random_pairs(embedded[d].mean, 100)
     seeking = volume_seeking(metric, power=2 / d)
-    path = geodesic(seeking, start, end, num_segments=32, spacing="euclidean")
+    path = geodesic(seeking, start, end, solver=Newton(32, spacing="euclidean"))
     assert path.converged.all()
     line = Curve.line(start, end, 256).length(seeking)
     assert (path.length <= line * (1 + 1e-6)).all()
@@ -46,7 +46,7 @@ def test_volume_seeking_curves_keep_to_the_volume(embedded, d):
 def test_geodesics_of_the_metric_avoid_the_data(embedded):
     metric = pg.CentroidMetric.from_posterior(embedded[2])
     start, end = random_pairs(embedded[2].mean, 40)
-    path = geodesic(metric, start, end, num_segments=32)
+    path = geodesic(metric, start, end, solver=Newton(32))
     assert (gains(metric, path, start, end) < 0).double().mean() > 0.8
 
 

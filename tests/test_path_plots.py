@@ -72,6 +72,18 @@ def test_strips_share_words_and_colours_with_paths():
     assert [text.get_text() for text in one.get_yticklabels()] == ["affine"]
 
 
+@pytest.mark.parametrize("number", [7, 30])
+def test_any_number_of_kinds_can_be_told_apart(number):
+    names = ["affine", *map(str, range(number))]
+    ax = plots.paths({name: lines(1, 2) for name in names})
+    styles = {
+        (line.get_color(), str(line._unscaled_dash_pattern), line.get_linestyle())
+        for line in ax.lines
+    }
+    assert len(styles) == number + 1
+    plots.strips({name: torch.rand(2, 1, 4, 4) for name in names})
+
+
 def test_distance_map():
     axis = torch.linspace(0, 1, 11).double()
     found = distance_map(Euclidean(), torch.tensor([0.0, 0.5]).double(), (axis, 2 * axis))

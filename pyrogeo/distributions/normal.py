@@ -13,7 +13,7 @@ from torch.distributions import constraints
 from pyrogeo.distributions.mixture import GeometricMixture, StartingLaw
 from pyrogeo.errors import GeodesicWarning, NonFiniteDensityError, SamplingWarning
 from pyrogeo.geometry import CentroidMetric, Curve, Metric, geodesic
-from pyrogeo.geometry.curves.geodesic import check_inside
+from pyrogeo.geometry.curves.domain import check_inside
 
 __all__ = ["RiemannianNormal"]
 
@@ -30,7 +30,7 @@ class RiemannianNormal(TorchDistribution):
     out, `log_prob` takes the estimate `log_normalizer`.
 
     **Cost.** Each value of the density takes a geodesic, hundreds to thousands of which are solved in a
-    second; fewer segments, such as `num_segments=16`, make them cheaper. The first `log_prob` or
+    second; fewer segments, such as `solver=Newton(num_segments=16)`, make them cheaper. The first `log_prob` or
     `sample` solves `num_proposals` of them, and so does each further `num_proposals / 4` draws.
 
     **Draws** are resampled by their importance from equal shares of N(μ, σ G(μ)⁻¹), a Student t twice as
@@ -51,7 +51,7 @@ class RiemannianNormal(TorchDistribution):
         loc: μ, shape `(d,)`, in the metric's dtype.
         sigma: σ > 0, the square of a length: for small σ the variance along each direction.
         num_proposals: for one population.
-        options: of `geodesic`.
+        options: of `geodesic`, such as `solver=`.
 
     Raises:
         ValueError: for a σ that is not positive, a μ of another shape or dtype or outside the metric's

@@ -1,20 +1,35 @@
 """The manifold: metrics on the latent space, and curves on it, without Pyro and without a VAE."""
 
-from pyrogeo.geometry.curves.curve import Curve
-from pyrogeo.geometry.curves.distance_maps import DistanceMap, distance_map
-from pyrogeo.geometry.curves.distances import distance, distance_matrix, frechet_mean, log_map
-from pyrogeo.geometry.curves.exponential import exp_map, parallel_transport
-from pyrogeo.geometry.curves.geodesic import Geodesic, geodesic
+from pyrogeo.geometry.curves import (
+    Curve,
+    DistanceMap,
+    Geodesic,
+    Newton,
+    Solver,
+    Spline,
+    distance,
+    distance_map,
+    distance_matrix,
+    exp_map,
+    frechet_mean,
+    geodesic,
+    log_map,
+    parallel_transport,
+)
 from pyrogeo.geometry.kmedoids import KMedoids
 from pyrogeo.geometry.laplace import laplace_covariances
-from pyrogeo.geometry.metrics.base import Metric
-from pyrogeo.geometry.metrics.centroid.base import CentroidMetric
-from pyrogeo.geometry.metrics.centroid.diagonal import DiagonalCentroidMetric
-from pyrogeo.geometry.metrics.centroid.full import FullCentroidMetric
-from pyrogeo.geometry.metrics.conformal import Conformal, volume_seeking
-from pyrogeo.geometry.metrics.constant import Constant, Euclidean
-from pyrogeo.geometry.metrics.learned import LearnedMetric
-from pyrogeo.geometry.metrics.pullback import Pullback
+from pyrogeo.geometry.metrics import (
+    CentroidMetric,
+    Conformal,
+    Constant,
+    DiagonalCentroidMetric,
+    Euclidean,
+    FullCentroidMetric,
+    LearnedMetric,
+    Metric,
+    Pullback,
+    volume_seeking,
+)
 
 __all__ = [
     "CentroidMetric",
@@ -29,7 +44,10 @@ __all__ = [
     "KMedoids",
     "LearnedMetric",
     "Metric",
+    "Newton",
     "Pullback",
+    "Solver",
+    "Spline",
     "distance",
     "distance_map",
     "distance_matrix",

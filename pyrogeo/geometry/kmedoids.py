@@ -12,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from pyrogeo._checks import whole
 from pyrogeo.geometry.point_sets import Matrix, Points
 
 __all__ = ["KMedoids", "MedoidEstimator", "default_bandwidth", "select"]
@@ -98,11 +99,13 @@ class KMedoids(ClusterMixin, BaseEstimator):
             raise ValueError(f"init must be one of {INITS}, got {self.init!r}")
         if self.metric not in METRICS:
             raise ValueError(f"metric must be one of {METRICS}, got {self.metric!r}")
-        if not 1 <= self.n_clusters <= len(X):
-            raise ValueError(f"expected 1 to {len(X)} clusters, got {self.n_clusters}")
+        max_iter = whole("max_iter", self.max_iter)
+        n_clusters = whole("n_clusters", self.n_clusters, 0)
+        if not 1 <= n_clusters <= len(X):
+            raise ValueError(f"expected 1 to {len(X)} clusters, got {n_clusters}")
         data = Matrix(X) if self.metric == "precomputed" else Points(X)
         medoids = self._initial(data)
-        for n_iter in range(1, self.max_iter + 1):
+        for n_iter in range(1, max_iter + 1):
             self.n_iter_ = n_iter
             before = medoids.copy()
             _update(data, data.nearest(medoids), medoids)
@@ -127,15 +130,16 @@ class KMedoids(ClusterMixin, BaseEstimator):
         return pairwise_distances_argmin(X, self.cluster_centers_)
 
     def _initial(self, data: Points | Matrix) -> np.ndarray:
+        n_clusters = whole("n_clusters", self.n_clusters)
         random = check_random_state(self.random_state)
         if self.init == "k-medoids++":
-            return data.spread(self.n_clusters, random)
+            return data.spread(n_clusters, random)
         if self.init == "random":
-            return random.choice(len(data), self.n_clusters, replace=False)
+            return random.choice(len(data), n_clusters, replace=False)
         totals = data.totals()
         if self.init == "heuristic":
-            return np.argpartition(totals, self.n_clusters - 1)[: self.n_clusters]
-        return _build(data, self.n_clusters, totals)
+            return np.argpartition(totals, n_clusters - 1)[:n_clusters]
+        return _build(data, n_clusters, totals)
 
 
 def _update(data: Points | Matrix, labels: np.ndarray, medoids: np.ndarray) -> None:
@@ -187,8 +191,7 @@ def select(
         return _fitted_indices(estimator, points)
     if n_centroids is None:
         return np.arange(n)
-    if isinstance(n_centroids, bool) or not isinstance(n_centroids, (int, np.integer)):
-        raise ValueError(f"n_centroids must be an integer or None, got {n_centroids!r}")
+    n_centroids = whole("n_centroids", n_centroids, 0)
     if not 1 <= n_centroids <= n:
         raise ValueError(
             f"expected 1 to {n} centroids, as many as there are points, got {n_centroids}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyrogeo._checks import positive, whole
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.metrics.pullback import Pullback
 
@@ -47,10 +48,8 @@ def laplace_covariances(
     tensor([[0.1667, 0.1667]])
     """
     check_points("z", z)
-    if not 0 < prior_precision < float("inf"):
-        raise ValueError(f"prior_precision α must be positive and finite, got {prior_precision}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+    prior_precision = positive("prior_precision α", prior_precision)
+    batch_size = whole("batch_size", batch_size)
     metric = Pullback(decoder, fisher)
     with torch.no_grad():
         pulled = torch.cat([metric(part).double() for part in z.detach().split(batch_size)])

@@ -114,14 +114,14 @@ def _check_distances(D: np.ndarray) -> None:
     if D.min() < 0:
         raise ValueError(f"X: expected distances, got the negative {D.min()}")
     slack = 1e-5 * D.max()
-    for off, words in (
+    for off, expected in (
         (np.abs(D - D.T), "a symmetric matrix"),
         (np.diag(D.diagonal()), "zeros on the diagonal"),
     ):
         if off.max() > slack:
             i, j = map(int, np.unravel_index(off.argmax(), off.shape))
             raise ValueError(
-                f"X: expected {words}, got {D[i, j]} at {(i, j)}, {D[j, i]} at {(j, i)}"
+                f"X: expected {expected}, got {D[i, j]} at {(i, j)}, {D[j, i]} at {(j, i)}"
             )
 
 

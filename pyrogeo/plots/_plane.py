@@ -46,11 +46,8 @@ def frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_metric(metric: Metric, z: np.ndarray) -> Tensor:
-    """Points in the dtype and on the device of the metric's tensors, if it has any."""
-    points = torch.from_numpy(z)
-    return points.to(
-        next((t for t in metric.state_dict().values() if t.is_floating_point()), points)
-    )
+    """Points in the dtype and on the device of the metric, if it has any."""
+    return torch.from_numpy(z).to(dtype=metric.dtype, device=metric.device)
 
 
 def legend_below(ax: Axes) -> None:
@@ -58,11 +55,11 @@ def legend_below(ax: Axes) -> None:
 
     One that is wider than its axes would leave them no room in a constrained layout.
     """
-    words = ax.get_legend_handles_labels()[1]
-    if not words:
+    labels = ax.get_legend_handles_labels()[1]
+    if not labels:
         return
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1), "fontsize": 8, "frameon": False}
     room = ax.get_position(original=True).width * ax.figure.bbox.width
-    for columns in range(min(3, len(words)), 0, -1):
+    for columns in range(min(3, len(labels)), 0, -1):
         if ax.legend(**place, ncols=columns).get_window_extent().width <= room:
             return

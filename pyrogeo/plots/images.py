@@ -8,6 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from pyrogeo._checks import whole
 from pyrogeo.vae import VAE
 
 __all__ = ["images", "reconstructions"]
@@ -40,10 +41,10 @@ def images(
         pixels = pixels[:, None]
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or len(pixels) == 0:
         raise ValueError(f"expected images of shape (n, 1 or 3, H, W), got {pixels.shape}")
-    if columns < 1 or not value_range[0] < value_range[1]:
-        raise ValueError(f"expected columns ≥ 1 and low < high, got {columns} and {value_range}")
+    if not value_range[0] < value_range[1]:
+        raise ValueError(f"value_range: expected low < high, got {value_range}")
     n, channels, height, width = pixels.shape
-    columns = min(columns, n)
+    columns = min(whole("columns", columns), n)
     rows = -(-n // columns)
     low, high = value_range
     tiles = np.full((rows * columns, height + 2, width + 2, channels), np.nan)
@@ -88,10 +89,10 @@ def reconstructions(vae: VAE, data: Tensor, ax: Axes | None = None, columns: int
     given, made = data.flatten(1).double().numpy(), again.flatten(1).double().numpy()
     explained = 1 - ((given - made) ** 2).sum() / ((given - given.mean(0)) ** 2).sum()
     ax = ax or plt.subplots(figsize=(5, 5), layout="constrained")[1]
-    words = f"{explained:.0%} of the variance explained"
-    words = words if explained >= 0 else "worse than the mean of each column"
+    title = f"{explained:.0%} of the variance explained"
+    title = title if explained >= 0 else "worse than the mean of each column"
     ax.scatter(given, made, s=4, lw=0, alpha=0.5, color="#0072B2")
     ends = [min(given.min(), made.min()), max(given.max(), made.max())]
     ax.plot(ends, ends, color="black", lw=0.8)
-    ax.set(xlabel="data", ylabel="reconstruction", title=words)
+    ax.set(xlabel="data", ylabel="reconstruction", title=title)
     return ax

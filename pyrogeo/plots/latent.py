@@ -71,22 +71,11 @@ def latent_space(
     if embeddings is not None:
         _classes(project(as_points(embeddings)), labels, ax)
     if centroids is not None:
-        ax.scatter(
-            *project(as_points(centroids)).T,
-            s=20,
-            facecolors="none",
-            zorder=3,
-            label=f"{len(centroids)} centroids",
-            **_OUTLINE,
-        )
+        label = f"{len(centroids)} centroids"
+        circles = {"s": 20, "facecolors": "none", "zorder": 3, **_OUTLINE}
+        ax.scatter(*project(as_points(centroids)).T, label=label, **circles)
     for (name, z), marker in zip(chains_of_draws, "+x^sDv", strict=False):
-        flat_z = project(z)
-        beyond = ((flat_z < low) | (flat_z > high)).any(1).sum()
-        name += f" ({beyond} outside the frame)" if beyond else ""
-        shown = flat_z[np.unique(np.linspace(0, len(z) - 1, _MOST_DRAWS).round().astype(int))]
-        name += f", {len(shown)} of {len(z)} shown" if len(shown) < len(z) else ""
-        hollow = {"c": "black"} if marker in "+x" else {"facecolors": "none", "edgecolors": "black"}
-        ax.scatter(*shown.T, s=14, marker=marker, lw=0.7, zorder=2.5, label=name, **hollow)
+        _draws(project(z), name, marker, (low, high), ax)
     ax.set(
         xlabel=axis_labels[0],
         ylabel=axis_labels[1],
@@ -124,6 +113,18 @@ def _volume(metric: Metric, low: np.ndarray, high: np.ndarray, ax: Axes, resolut
     ax.figure.colorbar(
         image, ax=ax, shrink=0.9, pad=0.02, label=r"volume element, $\log_{10}\sqrt{\det G(z)}$"
     )
+
+
+def _draws(
+    z: np.ndarray, name: str, marker: str, corners: tuple[np.ndarray, np.ndarray], ax: Axes
+) -> None:
+    low, high = corners
+    beyond = ((z < low) | (z > high)).any(1).sum()
+    name += f" ({beyond} outside the frame)" if beyond else ""
+    shown = z[np.unique(np.linspace(0, len(z) - 1, _MOST_DRAWS).round().astype(int))]
+    name += f", {len(shown)} of {len(z)} shown" if len(shown) < len(z) else ""
+    hollow = {"c": "black"} if marker in "+x" else {"facecolors": "none", "edgecolors": "black"}
+    ax.scatter(*shown.T, s=14, marker=marker, lw=0.7, zorder=2.5, label=name, **hollow)
 
 
 def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:

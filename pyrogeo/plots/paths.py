@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import Normal, Stroke
 from torch import Tensor
 
+from pyrogeo._checks import positive, whole
 from pyrogeo.geometry import Curve, DistanceMap, Geodesic, Metric
 from pyrogeo.plots._plane import PALETTE, as_metric, as_points, frame, legend_below, plane
 from pyrogeo.plots.images import images
@@ -20,6 +21,7 @@ __all__ = ["distance_map", "indicatrices", "paths", "strips"]
 
 _TIMES = 300
 _WHITE_EDGE = (Stroke(linewidth=3.6, foreground="white", alpha=0.8), Normal())
+_COLOURS = [PALETTE[i] for i in (1, 0, 2, 3, 4, 5)]
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -142,8 +144,9 @@ def distance_map(
     reached = np.isfinite(distances)
     largest = distances[reached].max()
     limit = largest if limit is None else limit
-    if not limit > 0 or contours < 1:
-        raise ValueError(f"expected limit > 0 and contours ≥ 1, got {limit} and {contours}")
+    if not limit > 0:
+        raise ValueError(f"expected limit > 0, got {limit}")
+    contours = whole("contours", contours)
     ax = ax or plt.subplots(figsize=(6, 5), layout="constrained")[1]
     x, y = (axis.cpu().double().numpy() for axis in (found.x, found.y))
     shown = np.ma.masked_where(~reached, distances)
@@ -160,9 +163,9 @@ def distance_map(
     if len(levels):
         ax.contour(x, y, shown, levels=levels, colors="black", linewidths=0.6, alpha=0.7)
     beyond = bool(largest > limit * (1 + 1e-9))
-    words = f"distance, contours every {limit / contours:.2g}"
+    label = f"distance, contours every {limit / contours:.2g}"
     extend = "max" if beyond else "neither"
-    ax.figure.colorbar(mesh, ax=ax, shrink=0.9, pad=0.02, extend=extend, label=words)
+    ax.figure.colorbar(mesh, ax=ax, shrink=0.9, pad=0.02, extend=extend, label=label)
     star = {"marker": "*", "s": 160, "color": "black", "edgecolors": "white"}
     place = found.point.cpu().tolist()
     ax.scatter(*place, **star, zorder=7, clip_on=False, label="point")
@@ -197,26 +200,14 @@ def indicatrices(
     '{v: vᵀ G(z) v = 1}, drawn 0.5 times as large'
     """
     z = as_points(points)
-    d = getattr(metric, "dimension", 2)
-    if z.shape[1] != 2 or d != 2:
-        raise ValueError(
-            f"indicatrices are drawn in two dimensions, got points of shape {z.shape} and d = {d}"
-        )
-    with torch.no_grad():
-        eigenvalues, axes = torch.linalg.eigh(metric(as_metric(metric, z)).cpu().double())
-    if not (eigenvalues > 0).all():
-        bad = z[(~(eigenvalues > 0).all(-1)).numpy()][0].tolist()
-        raise ValueError(f"the metric is not positive definite at z = {bad}")
-    radii, axes = eigenvalues.rsqrt().numpy(), axes.numpy()
-    scale = _legible(z, radii[:, 0]) if scale is None else scale
-    if not scale > 0:
-        raise ValueError(f"scale: expected a positive number, got {scale}")
+    radii, angles = _ellipses(metric, z)
+    scale = _legible(z, radii[:, 0]) if scale is None else positive("scale", scale)
     fresh = ax is None
     ax = ax or plt.subplots(figsize=(6, 5), layout="constrained")[1]
     ellipses = EllipseCollection(
         2 * scale * radii[:, 0],
         2 * scale * radii[:, 1],
-        np.degrees(np.arctan2(axes[:, 1, 0], axes[:, 0, 0])),
+        angles,
         units="xy",
         offsets=z,
         offset_transform=ax.transData,
@@ -237,32 +228,49 @@ def indicatrices(
     return ax
 
 
+def _ellipses(metric: Metric, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of {v: vᵀ G(z) v = 1} both radii, the longer first, `(n, 2)`, and its angle in degrees, `(n,)`."""
+    d = getattr(metric, "dimension", 2)
+    if z.shape[1] != 2 or d != 2:
+        raise ValueError(
+            f"indicatrices are drawn in two dimensions, got points of shape {z.shape} and d = {d}"
+        )
+    with torch.no_grad():
+        eigenvalues, axes = torch.linalg.eigh(metric(as_metric(metric, z)).cpu().double())
+    if not (eigenvalues > 0).all():
+        bad = z[(~(eigenvalues > 0).all(-1)).numpy()][0].tolist()
+        raise ValueError(f"the metric is not positive definite at z = {bad}")
+    axes = axes.numpy()
+    return eigenvalues.rsqrt().numpy(), np.degrees(np.arctan2(axes[:, 1, 0], axes[:, 0, 0]))
+
+
 def _sampled(curves: Mapping[str, Curve | Geodesic]) -> dict[str, np.ndarray]:
     """Points of each kind's curves, shape `(P, T, d)`."""
     if not curves:
         raise ValueError("nothing to show: pass curves by name")
-    found = {}
+    samples = {}
     for name, curve in curves.items():
         curve = getattr(curve, "curve", curve)
         if not isinstance(curve, Curve) or curve.nodes.dim() > 3:
             raise ValueError(f"{name}: expected curves of batch shape () or (P,), got {curve!r}")
         with torch.no_grad():
             z = curve(torch.linspace(0, 1, _TIMES).to(curve.nodes)).cpu().numpy()
-        found[name] = z.reshape(-1, *z.shape[-2:])
-    shapes = {name: (len(z), z.shape[-1]) for name, z in found.items()}
+        samples[name] = z.reshape(-1, *z.shape[-2:])
+    shapes = {name: (len(z), z.shape[-1]) for name, z in samples.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"the kinds differ in their numbers of curves and dimensions: {shapes}")
-    return found
+    return samples
 
 
 def _styles(names: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Affine black and dashed; the others solid, in colours by their order."""
-    others = [name for name in names if name != "affine"]
-    colours = dict(
-        zip(others, [PALETTE[i % len(PALETTE)] for i in (1, 0, 2, 3, 4, 5)], strict=False)
-    )
-    styles = {name: {"color": colour, "linestyle": "-"} for name, colour in colours.items()}
-    return styles | {"affine": {"color": "black", "linestyle": (0, (3, 1.5))}}
+    """Affine black and dashed; the others in colours by their order, solid, and when all colours are used
+    up dashed with a dot, then with two dots, and so on."""
+    styles = {"affine": {"color": "black", "linestyle": (0, (3, 1.5))}}
+    for i, name in enumerate(name for name in names if name != "affine"):
+        dots = i // len(_COLOURS)
+        line = (0, (6, 1) + dots * (1, 1)) if dots else "-"
+        styles[name] = {"color": _COLOURS[i % len(_COLOURS)], "linestyle": line}
+    return styles
 
 
 def _letters(pairs: int) -> Sequence[str]:

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 from pyrogeo.distributions import RiemannianNormal
 from pyrogeo.errors import GeodesicWarning, NotPositiveDefiniteError, SamplingWarning
-from pyrogeo.geometry import CentroidMetric, Constant, Euclidean, Metric, geodesic
+from pyrogeo.geometry import CentroidMetric, Constant, Euclidean, Metric, Newton, geodesic
 from tests.geometry.metrics import HalfPlane, diagonal
 
 ALPHA = 1e-6
@@ -44,7 +44,7 @@ def test_with_a_constant_metric_it_is_the_multivariate_normal(d):
     density = RiemannianNormal(
         Constant(torch.linalg.inv(sigma)),
         torch.randn(d).double(),
-        num_segments=4,
+        solver=Newton(4),
         num_proposals=8192,
     )
     normal = torch.distributions.MultivariateNormal(density.loc, sigma)
@@ -69,7 +69,7 @@ def test_on_the_half_plane_it_agrees_with_polar_coordinates(sigma):
     (α < 1e-6), each below 0.05; radii and angles of 512 draws (α = 1e-6 each; an error of 0.15 to 0.2
     in a distribution function is seen)."""
     metric, loc = HalfPlane(), double(0.5, 2.0)
-    density = RiemannianNormal(metric, loc, sigma, num_segments=32, num_proposals=2048)
+    density = RiemannianNormal(metric, loc, sigma, solver=Newton(32), num_proposals=2048)
     z = double(0.5, 2.0) + torch.rand(50, 2).double()
 
     def radius(z):
@@ -96,7 +96,7 @@ def test_on_a_centroid_metric_it_agrees_with_quadrature():
     """The normaliser to 5 standard errors (α < 1e-6) and 0.005 for the quadrature's own error; χ² on
     cells of 256 draws, α = 1e-6: cells off by 60% in root mean square are seen."""
     metric = diagonal(6, 2, regularization=1.0, decay=1e-3)
-    options = {"num_segments": 16}
+    options = {"solver": Newton(16)}
     density = RiemannianNormal(metric, metric.centroids[0], 0.5, num_proposals=1024, **options)
     x = torch.linspace(-4, 4, 30, dtype=torch.float64)
     z = torch.cartesian_prod(x, x)
@@ -145,7 +145,7 @@ def test_at_its_centre_and_outside():
 
 
 def test_small_requests_share_populations():
-    density = RiemannianNormal(Euclidean(), torch.zeros(2), num_proposals=400, num_segments=4)
+    density = RiemannianNormal(Euclidean(), torch.zeros(2), num_proposals=400, solver=Newton(4))
     assert density.sample().shape == (2,)
     z = torch.cat([density.sample((5, 6)).reshape(-1, 2), density.sample((269,))])
     assert len(torch.unique(z, dim=0)) == 299
@@ -154,7 +154,7 @@ def test_small_requests_share_populations():
 
 def test_what_was_cached_is_forgotten_with_the_metric_it_was_of():
     metric = Constant(torch.eye(2))
-    density = RiemannianNormal(metric, torch.zeros(2), num_segments=4, num_proposals=4096)
+    density = RiemannianNormal(metric, torch.zeros(2), solver=Newton(4), num_proposals=4096)
     before = density.sample((1000,)).std().item()
     metric.matrix.mul_(100.0)
     assert density.sample((1000,)).std().item() == pytest.approx(before / 10, rel=0.3)
@@ -162,7 +162,7 @@ def test_what_was_cached_is_forgotten_with_the_metric_it_was_of():
 
 def test_a_prior_in_a_program():
     density = RiemannianNormal(
-        Constant(torch.eye(2)), torch.zeros(2), num_segments=4, num_proposals=400
+        Constant(torch.eye(2)), torch.zeros(2), solver=Newton(4), num_proposals=400
     )
 
     def model():
@@ -178,12 +178,12 @@ def test_a_prior_in_a_program():
 
 def test_poor_proposals_and_lost_geodesics_warn():
     density = RiemannianNormal(
-        HalfPlane(), double(0.0, 1.0), 10.0, num_proposals=400, num_segments=32
+        HalfPlane(), double(0.0, 1.0), 10.0, num_proposals=400, solver=Newton(32)
     )
     with pytest.warns(SamplingWarning, match="effective sample size is .* of 400"):
         density.sample()
     metric = diagonal(5, 2, decay=1.0)  # infinity is near
-    density = RiemannianNormal(metric, double(0.0, 0.0), num_segments=16)
+    density = RiemannianNormal(metric, double(0.0, 0.0), solver=Newton(16))
     with pytest.warns(GeodesicWarning, match="a way through infinity"):
         density.log_density(double(3.0, -3.0))
 
@@ -224,7 +224,7 @@ class Indefinite(Metric):
             "requires a gradient",
         ),
         (
-            lambda: RiemannianNormal(Euclidean(), torch.zeros(2), num_segments=5),
+            lambda: RiemannianNormal(Euclidean(), torch.zeros(2), solver=Newton(5)),
             ValueError,
             "multiple of 4",
         ),
@@ -254,6 +254,8 @@ def test_improper_uniform_but_proper_normal():
     """τ = 0 and λ > 0: infinite volume, which the Gaussian does not mind."""
     metric = diagonal(4, 2, regularization=1.0, decay=0.0)
     assert isinstance(metric, CentroidMetric)
-    density = RiemannianNormal(metric, metric.centroids[0], 0.2, num_proposals=512, num_segments=16)
+    density = RiemannianNormal(
+        metric, metric.centroids[0], 0.2, num_proposals=512, solver=Newton(16)
+    )
     assert density.importance_ess > 0.1
     assert torch.isfinite(density.log_prob(density.sample((5,)))).all()

@@ -219,7 +219,10 @@ INDEFINITE[7, 0, 0] = -1.0
         (lambda f: FullCentroidMetric(LOC, torch.ones(20, 3)), r"expected shape \(20, 3, 3\)"),
         (lambda f: DiagonalCentroidMetric(LOC, SCALE.double()), "variances are torch.float64"),
         (lambda f: DiagonalCentroidMetric(LOC.long(), SCALE), "floating-point tensor"),
-        (lambda f: diagonal()(torch.zeros(2, 3)), "metric is torch.float64 on cpu, the points"),
+        (
+            lambda f: diagonal()(torch.zeros(2, 3).half()),
+            "metric is torch.float64 on cpu, the points",
+        ),
         (lambda f: diagonal()(torch.zeros(2, 4).double()), r"shape \(\*, 3\), got \(2, 4\)"),
         (lambda f: diagonal()(np.zeros((2, 3))), "numpy.ndarray"),
     ],

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import pairwise_distances
 
-from pyrogeo.geometry import Conformal, Euclidean
+from pyrogeo.geometry import Conformal, Euclidean, Newton
 from pyrogeo.geometry.curves.distances import distance_matrix
 from pyrogeo.geometry.kmedoids import INITS, KMedoids, default_bandwidth, select
 from pyrogeo.geometry.point_sets import Points
@@ -115,7 +115,7 @@ def test_geodesic_distances_follow_what_straight_ones_cut_across():
     rows = [torch.stack([x, torch.full_like(x, y)], 1) for y in (-0.4, 0.4)]
     z, row = torch.cat(rows), np.repeat([0, 1], 12)
     ridge = Conformal(Euclidean(), lambda z: 2 * (-((z[..., 1] / 0.2) ** 2)).exp())
-    geodesic = distance_matrix(ridge, z, progress=False, num_segments=32).numpy()
+    geodesic = distance_matrix(ridge, z, progress=False, solver=Newton(32)).numpy()
 
     def agreement(labels):
         return max((labels == row).mean(), (labels != row).mean())

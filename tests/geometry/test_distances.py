@@ -10,6 +10,7 @@ from pyrogeo.geometry import (
     Constant,
     Euclidean,
     KMedoids,
+    Newton,
     distance,
     distance_matrix,
     frechet_mean,
@@ -30,7 +31,7 @@ def test_the_matrix_of_distances(name):
     i, j = torch.triu_indices(9, 9, 1)
     torch.testing.assert_close(square[i, j], m.distance(x[i], x[j]), rtol=1e-5, atol=0)
     torch.testing.assert_close(square[i, j], distance(m.metric, x[i], x[j]))
-    across = distance_matrix(m.metric, x, y, progress=False, num_segments=16)
+    across = distance_matrix(m.metric, x, y, progress=False, solver=Newton(16))
     assert across.shape == (9, 4)
     expected = m.distance(x[:, None].expand(9, 4, -1), y.expand(9, 4, -1))
     torch.testing.assert_close(across, expected, rtol=1e-3, atol=0)
@@ -48,9 +49,9 @@ def test_one_point():
 
 
 def test_a_bar_is_shown(capsys):
-    distance_matrix(Euclidean(), torch.rand(3, 2), num_segments=4)
+    distance_matrix(Euclidean(), torch.rand(3, 2), solver=Newton(4))
     assert "distances: 100%" in capsys.readouterr().err
-    distance_matrix(Euclidean(), torch.rand(3, 2), num_segments=4, progress=False)
+    distance_matrix(Euclidean(), torch.rand(3, 2), solver=Newton(4), progress=False)
     assert capsys.readouterr().err == ""
 
 
@@ -58,7 +59,7 @@ def test_one_warning_for_all_pairs(monkeypatch):
     monkeypatch.setattr("pyrogeo.geometry.curves.distances._PAIRS", 2)
     x = uniform(0.2, 1.2)[:4]
     with pytest.warns(GeodesicWarning, match="^of 6 geodesics 6 did not converge, and 0") as record:
-        distance_matrix(HalfPlane(), x, progress=False, max_iterations=1)
+        distance_matrix(HalfPlane(), x, progress=False, solver=Newton(max_iterations=1))
     assert len(record) == 1
     ends = point(1.5, 0.0, -1.5, 0.0, 0.0, 0.0).reshape(3, 2)
     with pytest.warns(GeodesicWarning, match="and 1 are longer than a way through infinity"):
@@ -69,7 +70,7 @@ def test_clustering_on_the_manifold():
     groups = torch.cat(
         [point(-1.0, 0.5) + 0.1 * uniform(-1, 1)[:8], point(1.0, 0.5) + 0.1 * uniform(-1, 1)[8:16]]
     )
-    matrix = distance_matrix(HalfPlane(), groups, progress=False, num_segments=8)
+    matrix = distance_matrix(HalfPlane(), groups, progress=False, solver=Newton(8))
     labels = KMedoids(2, random_state=0).fit(matrix.numpy()).labels_
     assert len(set(labels[:8])) == len(set(labels[8:])) == 1
     assert labels[0] != labels[8]
@@ -114,8 +115,8 @@ def test_the_mean_of_a_symmetric_configuration(name):
 def test_the_logarithms_at_the_mean_add_up_to_nothing():
     metric = diagonal(d=2)
     x = metric.centroids[:6] * 0.5
-    mean = frechet_mean(metric, x, num_segments=32)
-    logs = log_map(metric, mean, x, num_segments=32)
+    mean = frechet_mean(metric, x, solver=Newton(32))
+    logs = log_map(metric, mean, x, solver=Newton(32))
     spread = metric.norm(mean, logs).pow(2).mean().sqrt()
     assert metric.norm(mean, logs.mean(0)) < 1e-4 * spread
 

@@ -14,6 +14,7 @@ from pyrogeo.geometry import (
     DiagonalCentroidMetric,
     Euclidean,
     Metric,
+    Newton,
     geodesic,
     volume_seeking,
 )
@@ -36,7 +37,7 @@ def manifold(request):
 @pytest.mark.parametrize("spacing", ["metric", "euclidean"])
 def test_the_length_is_the_distance_of_the_closed_form(manifold, spacing):
     a, b = manifold.points.chunk(2)
-    found = geodesic(manifold.metric, a, b, spacing=spacing)
+    found = geodesic(manifold.metric, a, b, solver=Newton(spacing=spacing))
     assert found.converged.all()
     assert not found.left_domain.any()
     expected = manifold.distance(a, b)
@@ -70,7 +71,7 @@ def test_convergence_order(d):
     exact = 2 * math.asinh((a - b).norm().item() / (2 * math.sqrt(a[-1] * b[-1])))
     lengths, nodes = [], []
     for n in (16, 32, 64, 128):
-        found = geodesic(HalfSpace(), a, b, num_segments=n, tolerance=1e-9)
+        found = geodesic(HalfSpace(), a, b, solver=Newton(num_segments=n, tolerance=1e-9))
         # The circle around a point on the border, which is at equal distance from both ends.
         centre = ((b * b).sum() - (a * a).sum()) / (2 * (b[0] - a[0]))
         radius = (a - centre * torch.eye(d)[0]).norm()
@@ -182,7 +183,7 @@ def test_both_spacings_find_the_same_curve():
     metric = volume_seeking(diagonal(d=2), 1.0)
     a, b = metric.log_factor.metric.centroids.chunk(2)
     one, other = (
-        geodesic(metric, a, b, spacing=s, num_segments=128) for s in ("metric", "euclidean")
+        geodesic(metric, a, b, solver=Newton(128, spacing=s)) for s in ("metric", "euclidean")
     )
     torch.testing.assert_close(one.length, other.length, rtol=1e-4, atol=0)
     steps = other.curve.nodes.diff(dim=-2).norm(dim=-1)
@@ -212,8 +213,8 @@ def test_chunks_make_no_difference():
         {"via": via, "n_neighbors": 5},
         {"initial": Curve(0.1 * torch.randn(3, 2).double())},
     ):
-        whole = geodesic(m.metric, a, b, num_segments=16, **options)
-        pieces = geodesic(m.metric, a, b, num_segments=16, chunk_size=3, **options)
+        whole = geodesic(m.metric, a, b, solver=Newton(16), **options)
+        pieces = geodesic(m.metric, a, b, solver=Newton(16), chunk_size=3, **options)
         torch.testing.assert_close(whole.curve.nodes, pieces.curve.nodes)
         assert torch.equal(whole.iterations, pieces.iterations)
 
@@ -231,11 +232,11 @@ def test_single_precision(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_equal_end_points(name):
     metric, z = METRICS[name]()
-    found = geodesic(metric, z[:3], z[:3], num_segments=8)
+    found = geodesic(metric, z[:3], z[:3], solver=Newton(8))
     assert torch.equal(found.length, torch.zeros(3, dtype=torch.float64))
     assert found.converged.all()
     assert torch.equal(found.curve(0.4), z[:3])
-    mixed = geodesic(metric, z[:2], torch.stack([z[0], z[1] + 0.01]), num_segments=8)
+    mixed = geodesic(metric, z[:2], torch.stack([z[0], z[1] + 0.01]), solver=Newton(8))
     assert mixed.length[0] == 0
     assert mixed.length[1] > 0
 
@@ -264,7 +265,7 @@ def test_what_did_not_converge_is_counted():
     with pytest.warns(
         GeodesicWarning, match=r"^3 of 3 geodesics did not converge \(largest residual"
     ):
-        found = geodesic(m.metric, m.points[:3], m.points[3:6], max_iterations=1)
+        found = geodesic(m.metric, m.points[:3], m.points[3:6], solver=Newton(max_iterations=1))
     assert not found.converged.any()
     assert (found.residual > 1e-6).all()
     line = Curve.line(m.points[:3], m.points[3:6], 64)
@@ -322,10 +323,10 @@ def test_what_is_no_metric_is_named_with_the_point(function, message):
         (lambda: geodesic(lambda z: z, ZERO, ONE), "expected a Metric"),
         (lambda: geodesic(Constant(torch.eye(3)), ZERO, ONE), "dimension 3, the points 2"),
         (lambda: geodesic(Given(lambda z: z), ZERO, ONE), r"maps \(2,\) to \(2,\), not to"),
-        (lambda: geodesic(Euclidean(), ZERO, ONE, num_segments=6), "multiple of 4, got 6"),
-        (lambda: geodesic(Euclidean(), ZERO, ONE, spacing="even"), "'metric' or 'euclidean'"),
-        (lambda: geodesic(Euclidean(), ZERO, ONE, tolerance=0.0), "positive tolerance"),
-        (lambda: geodesic(Euclidean(), ZERO, ONE, max_iterations=0), "positive tolerance, max_it"),
+        (lambda: Newton(num_segments=6), "multiple of 4, got 6"),
+        (lambda: Newton(spacing="even"), "'metric' or 'euclidean'"),
+        (lambda: Newton(tolerance=0.0), "tolerance must be positive and finite, got 0.0"),
+        (lambda: Newton(max_iterations=0), "max_iterations must be a positive integer, got 0"),
         (
             lambda: geodesic(Euclidean(), ZERO, ONE, via=torch.ones(5, 3)),
             "via: expected dimension 2",

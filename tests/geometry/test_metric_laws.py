@@ -190,7 +190,7 @@ def test_without_decay_infinity_is_at_infinity():
         (lambda: Constant(-torch.eye(2)), "positive definite"),
         (lambda: Constant(torch.tensor([[1.0, 0.5], [0.0, 1.0]])), "symmetric"),
         (lambda: Constant(torch.eye(2))(torch.zeros(3)), r"\(\*, 2\) in torch.float32, got \(3,\)"),
-        (lambda: Constant(torch.eye(2))(torch.zeros(2).double()), "in torch.float64"),
+        (lambda: Constant(torch.eye(2))(torch.zeros(2).half()), "the points are torch.float16"),
         (
             lambda: Conformal(Euclidean(), lambda z: z)(torch.zeros(3, 2)),
             r"to \(3,\), got \(3, 2\)",

@@ -14,7 +14,7 @@ from torch.distributions import (
 )
 
 import pyrogeo as pg
-from pyrogeo.geometry import Pullback, exp_map, geodesic
+from pyrogeo.geometry import Newton, Pullback, exp_map, geodesic
 from tests.conftest import small_vae
 from tests.geometry.metrics import Decoder
 
@@ -112,7 +112,7 @@ def test_a_convolutional_decoder(batch_norm):
     torch.testing.assert_close(metric(z), by_autograd(net, z))
     torch.testing.assert_close(metric(z[:1]), metric(z)[:1])  # each row by itself
     assert metric(z.reshape(2, 2, 2)).shape == (2, 2, 2, 2)
-    found = geodesic(metric, z[0], z[1], num_segments=8)
+    found = geodesic(metric, z[0], z[1], solver=Newton(8))
     assert found.converged
 
 
@@ -128,7 +128,7 @@ def test_the_likelihood_of_a_vae(fisher):
         torch.testing.assert_close(metric(z), expected)
         assert torch.equal(Pullback(vae.decode)(z), metric(z))
     assert set(map(id, metric.parameters())) == set(map(id, vae.likelihood.parameters()))
-    found = geodesic(metric, 0.1 * z[:2], 0.1 * z[2:], num_segments=8)
+    found = geodesic(metric, 0.1 * z[:2], 0.1 * z[2:], solver=Newton(8))
     assert found.converged.all()
 
 

@@ -13,7 +13,15 @@ from pyro.infer import HMC, NUTS
 from torch.distributions import MultivariateNormal, Normal
 
 import pyrogeo as pg
-from pyrogeo.geometry import KMedoids, distance_matrix, exp_map, geodesic, volume_seeking
+from pyrogeo.geometry import (
+    KMedoids,
+    Newton,
+    Spline,
+    distance_matrix,
+    exp_map,
+    geodesic,
+    volume_seeking,
+)
 from pyrogeo.sampling import paper_protocol
 
 FILE = Path(__file__).with_name("arrays.npz")
@@ -100,12 +108,12 @@ def _drawn(metric: pg.CentroidMetric) -> dict[str, np.ndarray]:
 
 def _curves(metric: pg.CentroidMetric) -> dict[str, np.ndarray]:
     seeking, c = volume_seeking(metric, power=2 / 3), metric.centroids
-    newton = geodesic(seeking, c[:3], c[3:6], num_segments=16)
+    newton = geodesic(seeking, c[:3], c[3:6], solver=Newton(16))
     velocity = torch.full((3, 3), 0.1, dtype=torch.float64)
     return {
         "newton": newton.length,
         "newton/middle": newton.curve(torch.tensor([0.5], dtype=torch.float64)),
-        "spline": distance_matrix(seeking, c[:5], method="spline", progress=False),
+        "spline": distance_matrix(seeking, c[:5], solver=Spline(), progress=False),
         "exp_map": exp_map(seeking, c[:3], velocity),
         "log_volume_element": metric.log_volume_element(c[:5] + 0.1),
     }

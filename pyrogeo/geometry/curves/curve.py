@@ -7,6 +7,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from pyrogeo._checks import whole
 from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.geometry.metrics.base import Metric
 
@@ -48,12 +49,21 @@ class Curve:
 
     @classmethod
     def line(cls, start: Tensor, end: Tensor, num_segments: int = 1) -> "Curve":
-        """The straight line, of points that broadcast to `(*, d)`."""
+        """The straight line, of points that broadcast to `(*, d)`.
+
+        Raises:
+            ValueError: for fewer than one segment, and no whole number.
+        """
+        num_segments = whole("num_segments", num_segments, 0)
         t = torch.linspace(0, 1, num_segments + 1, dtype=start.dtype, device=start.device)[:, None]
         return cls((1 - t) * start[..., None, :] + t * end[..., None, :], degree=1)
 
     def __repr__(self) -> str:
         return f"Curve(nodes of shape {tuple(self.nodes.shape)}, degree={self.degree})"
+
+    def to(self, dtype: torch.dtype) -> "Curve":
+        """The same curve in another precision."""
+        return Curve(self.nodes.to(dtype), self.degree)
 
     @property
     def num_segments(self) -> int:
@@ -101,7 +111,7 @@ class Curve:
             ValueError: for fewer than one segment.
             NotPositiveDefiniteError: with a point of the curve near which the speed is not finite.
         """
-        n = self.num_segments if num_segments is None else num_segments
+        n = self.num_segments if num_segments is None else whole("num_segments", num_segments, 0)
         if n < 1:
             raise ValueError(f"num_segments: expected at least 1, got {n}")
         splits = max(1, -(-8 * n // self.num_segments))

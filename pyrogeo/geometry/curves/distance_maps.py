@@ -16,11 +16,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
+from pyrogeo._checks import whole
 from pyrogeo.errors import GeodesicWarning
 from pyrogeo.geometry.curves.curve import Curve
-from pyrogeo.geometry.curves.geodesic import check_metric
+from pyrogeo.geometry.curves.domain import check_metric
 from pyrogeo.geometry.curves.graphs import segment_lengths
 from pyrogeo.geometry.metrics.base import Metric
+from pyrogeo.geometry.precision import in_precision_of_the_metric
 
 __all__ = ["DistanceMap", "distance_map"]
 
@@ -60,12 +62,18 @@ class DistanceMap:
             where = [self.x[column].item(), self.y[row].item()]
             raise ValueError(f"no path leads to {where}")
         vertices = _nodes(self.point, self.x, self.y)
-        found = [np.arange(self.distances.numel()).reshape(self.distances.shape)[row, column]]
-        while found[-1] != len(vertices) - 1:
-            found.append(self._before[found[-1]])
-        return Curve(vertices[np.array(found[::-1])], degree=1)
+        backwards = [np.arange(self.distances.numel()).reshape(self.distances.shape)[row, column]]
+        while backwards[-1] != len(vertices) - 1:
+            backwards.append(self._before[backwards[-1]])
+        return Curve(vertices[np.array(backwards[::-1])], degree=1)
+
+    def to(self, dtype: torch.dtype) -> "DistanceMap":
+        """The same, with its numbers in another precision."""
+        numbers = (x.to(dtype) for x in (self.point, self.x, self.y, self.distances))
+        return DistanceMap(*numbers, self._before)
 
 
+@in_precision_of_the_metric
 def distance_map(
     metric: Metric, point: Tensor, grid: tuple[Tensor, Tensor], *, radius: int = 3
 ) -> DistanceMap:
@@ -85,7 +93,7 @@ def distance_map(
 
     Args:
         metric: any `Metric` on the plane; no gradient is needed.
-        point: shape `(2,)`, anywhere within the grid. Its dtype is that of the computation.
+        point: shape `(2,)`, anywhere within the grid. Its dtype is that of the result.
         grid: axes x and y, increasing numbers of shape `(W,)` and `(H,)`.
         radius: of the stencil in cells. All directions within are used: 16, 32, 48, 80 for radius
             2, 3, 4, 5.
@@ -104,7 +112,8 @@ def distance_map(
     >>> found.distances[-1, -1], found.path(-1, -1).length(Euclidean())
     (tensor(1.4142), tensor(1.4142))
     """
-    point, x, y = _checked(metric, point, grid, radius)
+    point, x, y = _checked(metric, point, grid)
+    radius = whole("radius", radius, 1, 12)
     nodes = _nodes(point, x, y)
     inside = torch.cat([metric.contains(part) for part in nodes.split(_CHUNK)])
     for part in nodes[inside].split(_CHUNK):
@@ -120,12 +129,12 @@ def distance_map(
     lengths[reached] = measure(before[reached], np.flatnonzero(reached), fine=4)
     distances = _along(before, lengths)
     _warn_if_coarse(searched[reached], distances[reached])
-    found = torch.from_numpy(distances[:-1].reshape(shape)).to(point)
-    return DistanceMap(point, x, y, found, before)
+    on_grid = torch.from_numpy(distances[:-1].reshape(shape)).to(point)
+    return DistanceMap(point, x, y, on_grid, before)
 
 
 def _checked(
-    metric: Metric, point: Tensor, grid: tuple[Tensor, Tensor], radius: int
+    metric: Metric, point: Tensor, grid: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     if not isinstance(metric, Metric):
         raise ValueError(f"expected a Metric, got {type(metric)}")
@@ -136,8 +145,6 @@ def _checked(
         raise ValueError(f"distance maps are made in two dimensions; the metric has {d}")
     if not isinstance(grid, (tuple, list)) or len(grid) != 2:
         raise ValueError(f"grid: expected the axes (x, y), got {type(grid)}")
-    if not isinstance(radius, int) or not 1 <= radius <= 12:
-        raise ValueError(f"radius: expected an integer from 1 to 12, got {radius!r}")
     point = point.detach()
     axes = []
     for name, axis, value in zip("xy", grid, point.tolist(), strict=True):
@@ -276,10 +283,10 @@ def _straighten(
         worth = (way != best_before[:-1]) & (way != nodes) & np.isfinite(distances[:-1])
         worth &= measure.extent(way, nodes) <= _REACH
         v, u = nodes[worth], way[worth]
-        found = measure(u, v)
-        shorter = distances[u] + found < best[v] * (1 - 1e-9)
-        v, u, found = v[shorter], u[shorter], found[shorter]
-        best[v], best_length[v], best_before[v] = distances[u] + found, found, u
+        steps = measure(u, v)
+        shorter = distances[u] + steps < best[v] * (1 - 1e-9)
+        v, u, steps = v[shorter], u[shorter], steps[shorter]
+        best[v], best_length[v], best_before[v] = distances[u] + steps, steps, u
     changed = bool((best_before != before).any())
     before[:], lengths[:] = best_before, best_length
     lengths[root] = 0.0
@@ -295,5 +302,5 @@ def _warn_if_coarse(searched: np.ndarray, measured: np.ndarray) -> None:
             f"finely, distances change by up to {change.max():.0%}, and {np.mean(change > _COARSE):.1%} of "
             f"them by more than {_COARSE:.0%}",
             GeodesicWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrogeo._checks import positive, whole
 from pyrogeo.errors import GeodesicWarning
 from pyrogeo.geometry.curves.exponential import exp_map
 from pyrogeo.geometry.curves.geodesic import Geodesic, geodesic
 from pyrogeo.geometry.metrics.base import Metric
+from pyrogeo.geometry.precision import in_precision_of_the_metric
 
 __all__ = ["distance", "distance_matrix", "frechet_mean", "log_map"]
 
@@ -36,6 +38,7 @@ def distance(metric: Metric, start: Tensor, end: Tensor, **options: Any) -> Tens
     return geodesic(metric, start, end, **options).length
 
 
+@in_precision_of_the_metric
 def log_map(metric: Metric, z: Tensor, points: Tensor, **options: Any) -> Tensor:
     """log_z(x): the initial velocity of the geodesic from z to x, so that exp_z(log_z(x)) = x.
 
@@ -57,6 +60,7 @@ def log_map(metric: Metric, z: Tensor, points: Tensor, **options: Any) -> Tensor
     return _initial_velocity(metric, geodesic(metric, z, points, **options))
 
 
+@in_precision_of_the_metric
 def distance_matrix(
     metric: Metric,
     x: Tensor,
@@ -71,7 +75,7 @@ def distance_matrix(
         metric: any `Metric`, G.
         x, y: points of shape `(N, d)` and `(M, d)`; y None for x itself.
         progress: show a bar.
-        options: of `geodesic`; fewer segments, such as `num_segments=16`, are faster.
+        options: of `geodesic`; `solver=Spline()`, or `Newton(num_segments=16)`, is faster.
 
     Returns:
         shape `(N, M)`; among x alone symmetric, each pair solved once. For clustering:
@@ -110,11 +114,12 @@ def distance_matrix(
             f"of {len(rows)} geodesics {failed} did not converge, and {left} are longer than a way "
             "through infinity, which is at a finite distance",
             GeodesicWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return torch.maximum(lengths, lengths.T) if y is x else lengths
 
 
+@in_precision_of_the_metric
 def frechet_mean(
     metric: Metric,
     points: Tensor,
@@ -151,20 +156,11 @@ def frechet_mean(
     >>> frechet_mean(Euclidean(), torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 3.0]]).double())
     tensor([1.0000, 1.0000], dtype=torch.float64)
     """
-    if not torch.is_tensor(points) or points.dim() != 2 or len(points) == 0:
-        got = tuple(points.shape) if torch.is_tensor(points) else type(points)
-        raise ValueError(f"points: expected shape (N, d), got {got}")
-    weights = torch.ones_like(points[:, 0]) if weights is None else weights.to(points)
-    good = torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0
-    if weights.shape != points.shape[:1] or not good:
-        raise ValueError(
-            f"weights: expected {len(points)} finite numbers that are not negative and not all zero, "
-            f"got shape {tuple(weights.shape)}"
-        )
+    weights = _checked_weights(points, weights)
     if initial is not None and initial.dim() != 1:
         raise ValueError(f"initial: expected shape (d,), got {tuple(initial.shape)}")
-    weights = weights / weights.sum()
-    tolerance = max(tolerance, torch.finfo(points.dtype).eps ** 0.5)
+    max_iterations = whole("max_iterations", max_iterations)
+    tolerance = max(positive("tolerance", tolerance), torch.finfo(points.dtype).eps ** 0.5)
     z = _central(metric, points, weights, options) if initial is None else initial.detach()
     step, mean, direction, best, least = 1.0, z, torch.zeros_like(z), torch.inf, torch.inf
     for _ in range(max_iterations):
@@ -183,9 +179,24 @@ def frechet_mean(
     warnings.warn(
         f"the Fréchet mean did not converge in {max_iterations} steps",
         GeodesicWarning,
-        stacklevel=2,
+        stacklevel=3,
     )
     return mean
+
+
+def _checked_weights(points: Tensor, weights: Tensor | None) -> Tensor:
+    """In shares of one."""
+    if not torch.is_tensor(points) or points.dim() != 2 or len(points) == 0:
+        got = tuple(points.shape) if torch.is_tensor(points) else type(points)
+        raise ValueError(f"points: expected shape (N, d), got {got}")
+    weights = torch.ones_like(points[:, 0]) if weights is None else weights.to(points)
+    good = torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0
+    if weights.shape != points.shape[:1] or not good:
+        raise ValueError(
+            f"weights: expected {len(points)} finite numbers that are not negative and not all zero, "
+            f"got shape {tuple(weights.shape)}"
+        )
+    return weights / weights.sum()
 
 
 def _moved(metric: Metric, z: Tensor, direction: Tensor, step: float) -> tuple[Tensor, float]:

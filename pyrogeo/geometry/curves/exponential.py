@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from pyrogeo._checks import positive, whole
 from pyrogeo.errors import GeodesicWarning
 from pyrogeo.geometry.curves.curve import Curve
-from pyrogeo.geometry.curves.geodesic import check_inside
+from pyrogeo.geometry.curves.domain import check_inside
 from pyrogeo.geometry.metrics.base import Metric
+from pyrogeo.geometry.precision import in_precision_of_the_metric
 
 __all__ = ["exp_map", "parallel_transport"]
 
@@ -23,6 +25,7 @@ _NUMBERS = 2**22  # in the matrices along curves that are held at a time: 32 MiB
 _SHORTEST_STEP = 1e-9  # accepted as it is, such as one over the edge of the domain
 
 
+@in_precision_of_the_metric
 def exp_map(
     metric: Metric, z: Tensor, v: Tensor, *, rtol: float = 1e-7, atol: float = 1e-9
 ) -> Tensor:
@@ -49,6 +52,7 @@ def exp_map(
     tensor([3., 4.])
     """
     z, v = _checked(metric, z, v)
+    rtol, atol = positive("rtol", rtol), positive("atol", atol)
     batch, d = z.shape[:-1], z.shape[-1]
     z, v = z.reshape(-1, d), v.reshape(-1, d)
     limit = _BLOW_UP * v.norm(dim=-1, keepdim=True)
@@ -80,11 +84,12 @@ def exp_map(
             f"{int(early.sum())} of {len(z)} geodesics end before time 1, the first at "
             f"{time[early].min().item():.3g}: they leave the metric's domain, or reach infinity",
             GeodesicWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return torch.where(early[:, None], torch.nan, reached).reshape(*batch, d)
 
 
+@in_precision_of_the_metric
 def parallel_transport(metric: Metric, curve: Curve, v: Tensor, *, num_steps: int = 64) -> Tensor:
     """Carries tangent vectors along curves from t = 0 to t = 1, V̇ = −Γ(γ̇, V).
 
@@ -113,6 +118,7 @@ def parallel_transport(metric: Metric, curve: Curve, v: Tensor, *, num_steps: in
     """
     if not isinstance(curve, Curve):
         raise ValueError(f"expected a Curve, got {type(curve)}")
+    num_steps = whole("num_steps", num_steps, 0)
     if num_steps < 1:
         raise ValueError(f"num_steps: expected at least 1, got {num_steps}")
     start, end = curve.nodes[..., 0, :].detach(), curve.nodes[..., -1, :].detach()

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import dijkstra
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from pyrogeo._checks import whole
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.curves.curve import Curve
 from pyrogeo.geometry.metrics.base import Metric
@@ -42,6 +43,7 @@ def shortest_paths(
     check_points("via", points)
     if points.shape[1] != start.shape[1]:
         raise ValueError(f"via: expected dimension {start.shape[1]}, got {points.shape[1]}")
+    n_neighbors = whole("n_neighbors", n_neighbors, 0)
     if not 1 <= n_neighbors < len(points):
         raise ValueError(f"n_neighbors: expected 1 to {len(points) - 1}, got {n_neighbors}")
     points = points.to(start).detach()

@@ -8,23 +8,70 @@ derivatives of the metric are needed.
 Source: Nocedal, Wright, *Numerical optimization*, 2006, algorithm 7.4.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyrogeo.geometry.curves.curve import Curve
-from pyrogeo.geometry.curves.newton import Solution, escaped
+from pyrogeo.geometry.curves.domain import check_metric
+from pyrogeo.geometry.curves.solver import Minimum, Solution, Solver, escaped
 from pyrogeo.geometry.metrics.base import Metric
+from pyrogeo.geometry.metrics.constant import Euclidean
 
-__all__ = ["minimize"]
+__all__ = ["Spline"]
 
+_SLACK = 1e-3  # of a length above the initial one, to give up
 _POINTS = 4  # of the quadrature, in each segment
 _MEMORY = 6
 _REFRESH = 3  # steps after which P is made anew
 _RIDGE = 1e-3  # of P's mean diagonal, added to it
 _BACKTRACKS = 3
 _PATIENCE = 2  # steps without success, the second along −P⁻¹ g
+
+
+@dataclass(frozen=True)
+class Spline(Solver):
+    """A quasi-Newton method on cubic splines with few nodes, which have the speed that the energy gives them.
+
+    Many times faster than `Newton`, and as exact as splines of so many nodes are: for many pairs at an
+    accuracy of per cents, or where Newton's method gets stuck. First derivatives of the metric are enough.
+    The residual is √(gᵀP⁻¹g / energy).
+
+    Args:
+        num_segments: n, a multiple of 4.
+        tolerance: for the residual; not below four times the root of the dtype's epsilon.
+        max_iterations: after which a curve counts as not converged.
+
+    Raises:
+        ValueError: for options out of range.
+
+    >>> from pyrogeo.geometry import Euclidean, distance
+    >>> distance(Euclidean(), torch.zeros(2), torch.tensor([3.0, 4.0]), solver=Spline())
+    tensor(5.)
+    """
+
+    num_segments: int = 12
+    tolerance: float = 1e-2
+    max_iterations: int = 100
+
+    @torch.no_grad()
+    def solve(self, metric: Metric, curves: Curve) -> Solution:
+        n, tolerance = self.num_segments, self.tolerance_in(curves.nodes.dtype)
+        first = curves.reparametrized(Euclidean(), n).nodes
+        check_metric(metric, first)
+        limit = curves.length(metric, splits=-(-2 * n // curves.num_segments))
+        minimum = _minimize(metric, first, tolerance, self.max_iterations)
+        length = Curve(minimum.nodes).length(metric, splits=2)
+        longer = ~(length <= limit * (1 + _SLACK))
+        nodes = torch.where(longer[:, None, None], first, minimum.nodes)
+        residual = torch.where(longer, torch.inf, minimum.residual)
+        residual[limit == 0] = 0.0  # ends in one point
+        length = torch.where(longer, limit, length)
+        rough = Curve(nodes).length(metric)
+        discretization = torch.where(length > 0, (rough / length - 1).abs(), 0.0)
+        return Solution(nodes, length, residual, discretization, minimum.iterations)
 
 
 class _Basis(NamedTuple):
@@ -43,7 +90,7 @@ class _State(NamedTuple):
     weight: Tensor
 
 
-def minimize(metric: Metric, nodes: Tensor, tolerance: float, max_iterations: int) -> Solution:
+def _minimize(metric: Metric, nodes: Tensor, tolerance: float, max_iterations: int) -> Minimum:
     """Moves the inner nodes `(B, n + 1, d)` until √(gᵀP⁻¹g / E) is at most the tolerance."""
     nodes, basis = nodes.clone(), _basis(nodes)
     residual = nodes.new_full((len(nodes),), torch.inf)
@@ -72,7 +119,7 @@ def minimize(metric: Metric, nodes: Tensor, tolerance: float, max_iterations: in
         state = after
         nodes[active] = state.nodes
         iterations[active] += 1
-    return Solution(nodes, residual, iterations)
+    return Minimum(nodes, residual, iterations)
 
 
 def _basis(nodes: Tensor) -> _Basis:

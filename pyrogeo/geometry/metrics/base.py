@@ -4,18 +4,41 @@ A Riemannian metric gives a length ‖v‖_z = √(vᵀ G(z) v) to a velocity v 
 √det G(z) dz to a small cell around z.
 """
 
+import copy
 from abc import ABC, abstractmethod
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyrogeo.errors import NotPositiveDefiniteError
+from pyrogeo.geometry.precision import in_precision_of_the_metric
 
 __all__ = ["Metric"]
+
+_OF_POINTS = (  # methods that take points of another precision
+    "forward",
+    "cholesky",
+    "log_volume_element",
+    "log_volume_element_and_grad",
+    "inner",
+    "norm",
+    "flat",
+    "sharp",
+    "square_gradients",
+    "square_derivatives",
+    "contains",
+    "distance_to_infinity",
+)
 
 
 class Metric(nn.Module, ABC):
     """A Riemannian metric on ℝᵈ: a subclass fills in `forward`, the rest follows.
+
+    **Precision.** Points may be float32 or float64. They are computed with in the metric's `dtype`, and
+    results, gradients included, come back in the points' own. As of any module, `metric.float()`,
+    `metric.double()` and `metric.to(...)` convert the metric in place; `copy` gives one in another precision.
 
     >>> class Polar(Metric):
     ...     def forward(self, z):
@@ -23,6 +46,44 @@ class Metric(nn.Module, ABC):
     >>> Polar().log_volume_element(torch.tensor([[2.0, 0.0]])).exp()
     tensor([2.])
     """
+
+    def __init_subclass__(cls, **options: Any):
+        """Opens the door to what the subclass writes itself, which need not think of precision."""
+        super().__init_subclass__(**options)
+        for name in _OF_POINTS:
+            if name in vars(cls):
+                setattr(cls, name, in_precision_of_the_metric(vars(cls)[name]))
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What it computes in: the dtype of its tensors, or None without any: that of the points."""
+        tensor = self.a_tensor()
+        return None if tensor is None else tensor.dtype
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where its tensors are; None without any."""
+        tensor = self.a_tensor()
+        return None if tensor is None else tensor.device
+
+    def a_tensor(self) -> Tensor | None:
+        """One of the metric's floating-point tensors, which are of one dtype on one device, if it has any."""
+        for module in self.modules():  # `parameters` and `buffers` take longer than many a metric
+            for tensor in chain(module._parameters.values(), module._buffers.values()):
+                if tensor is not None and tensor.is_floating_point():
+                    return tensor
+        return None
+
+    def copy(self, dtype: torch.dtype | None = None) -> "Metric":
+        """A metric of its own with the same numbers, in another precision if one is given.
+
+        >>> from pyrogeo.geometry import Constant
+        >>> metric = Constant(torch.eye(2).double())
+        >>> metric.copy(dtype=torch.float32).dtype, metric.dtype
+        (torch.float32, torch.float64)
+        """
+        made = copy.deepcopy(self)
+        return made if dtype is None else made.to(dtype)
 
     @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
@@ -35,6 +96,7 @@ class Metric(nn.Module, ABC):
             symmetric positive definite matrices of shape `(*, d, d)`, in the dtype of z.
         """
 
+    @in_precision_of_the_metric
     def cholesky(self, z: Tensor) -> Tensor:
         """The lower triangular L with L Lᵀ = G(z), shape `(*, d, d)`.
 
@@ -47,10 +109,12 @@ class Metric(nn.Module, ABC):
             raise NotPositiveDefiniteError(f"the metric is not positive definite at z = {where}")
         return factor
 
+    @in_precision_of_the_metric
     def log_volume_element(self, z: Tensor) -> Tensor:
         """½ log det G(z), of shape `(*,)`: the logarithm of the volume element √det G (slides, Eq. 2)."""
         return self.cholesky(z).diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
+    @in_precision_of_the_metric
     def log_volume_element_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """½ log det G(z) and its gradient, of shapes `(*,)` and `(*, d)`, both detached."""
         with torch.enable_grad():
@@ -63,18 +127,22 @@ class Metric(nn.Module, ABC):
                 )
         return value.detach(), gradient
 
+    @in_precision_of_the_metric
     def inner(self, z: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """⟨u, v⟩_z = uᵀ G(z) v for tangent vectors of shape `(*, d)`, shape `(*,)`."""
         return torch.einsum("...i,...ij,...j->...", u, self(z), v)
 
+    @in_precision_of_the_metric
     def norm(self, z: Tensor, v: Tensor) -> Tensor:
         """‖v‖_z = √⟨v, v⟩_z, shape `(*,)`."""
         return self.inner(z, v, v).sqrt()
 
+    @in_precision_of_the_metric
     def flat(self, z: Tensor, v: Tensor) -> Tensor:
         """♭: the covector G(z) v of a tangent vector, both of shape `(*, d)`."""
         return torch.einsum("...ij,...j->...i", self(z), v)
 
+    @in_precision_of_the_metric
     def sharp(self, z: Tensor, p: Tensor) -> Tensor:
         """♯: the tangent vector G(z)⁻¹ p of a covector, both of shape `(*, d)`.
 
@@ -85,6 +153,7 @@ class Metric(nn.Module, ABC):
         p = p.expand(torch.broadcast_shapes(p.shape, factor.shape[:-1]))
         return torch.cholesky_solve(p[..., None], factor)[..., 0]
 
+    @in_precision_of_the_metric
     def square_gradients(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q(z, v) = ⟨v, v⟩_z and its first derivatives, by autograd unless a subclass has better.
 
@@ -103,6 +172,7 @@ class Metric(nn.Module, ABC):
         size = v.square().sum(-1).clamp(min=torch.finfo(v.dtype).tiny)
         return q, g_z, g_v, (q / size)[..., None]
 
+    @in_precision_of_the_metric
     def square_derivatives(
         self, z: Tensor, v: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -123,6 +193,7 @@ class Metric(nn.Module, ABC):
             h_vv = 2 * self(z)
         return g_z.detach(), g_v.detach(), 0.5 * (h_zz + h_zz.mT), h_zv, h_vv
 
+    @in_precision_of_the_metric
     def contains(self, z: Tensor) -> Tensor:
         """Whether points `(*, d)` belong to the domain of the metric, shape `(*,)`.
 
@@ -130,6 +201,7 @@ class Metric(nn.Module, ABC):
         """
         return torch.isfinite(z).all(-1)
 
+    @in_precision_of_the_metric
     def distance_to_infinity(self, z: Tensor) -> Tensor:
         """An upper bound of the distance from points `(*, d)` to infinity, shape `(*,)`.
 
@@ -179,7 +251,7 @@ def _grad(value: Tensor, inputs: tuple[Tensor, ...], **options) -> tuple[Tensor,
     """Zeros where nothing depends on the input, as in a constant metric."""
     if not value.requires_grad:
         return tuple(torch.zeros_like(x) for x in inputs)
-    found = torch.autograd.grad(value, inputs, allow_unused=True, **options)
+    gradients = torch.autograd.grad(value, inputs, allow_unused=True, **options)
     return tuple(
-        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
+        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients, strict=True)
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from pyrogeo._checks import positive
 from pyrogeo.geometry.metrics.base import Metric
 from pyrogeo.geometry.metrics.constant import Euclidean
 
@@ -77,9 +78,7 @@ def volume_seeking(metric: Metric, level: float = 0.0, power: float = 1.0) -> Co
     >>> metric.norm(torch.zeros(2), torch.tensor([3.0, 4.0]))
     tensor(5.)
     """
-    if not power > 0:
-        raise ValueError(f"power must be positive, got {power}")
-    return Conformal(Euclidean(), _LogPotential(metric, level, power))
+    return Conformal(Euclidean(), _LogPotential(metric, level, positive("power", power)))
 
 
 class _LogPotential(nn.Module):

@@ -63,7 +63,7 @@ class Constant(Metric):
         return len(self.matrix)
 
     def forward(self, z: Tensor) -> Tensor:
-        if z.shape[-1:] != (self.dimension,) or z.dtype != self.matrix.dtype:
+        if z.shape[-1:] != (self.dimension,):
             raise ValueError(
                 f"expected points of shape (*, {self.dimension}) in {self.matrix.dtype}, got "
                 f"{tuple(z.shape)} in {z.dtype}"

@@ -1,14 +1,15 @@
 """The metric that a Riemannian Hamiltonian VAE learns along with its encoder."""
 
 import copy
-import math
 
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import positive, whole
 from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.geometry.checks import check_like, check_points
 from pyrogeo.geometry.metrics.base import Metric
+from pyrogeo.geometry.precision import hold_, in_precision_of_the_metric
 
 __all__ = ["LearnedMetric"]
 
@@ -58,13 +59,12 @@ class LearnedMetric(Metric):
         check_points("centroids", centroids)
         n, d = centroids.shape
         check_like(centroids, "factors", factors, (n, d, d))
-        for name, value in {"temperature": temperature, "regularization": regularization}.items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {value}")
+        temperature = positive("temperature", temperature)
+        regularization = positive("regularization", regularization)
         self.register_buffer("centroids", centroids.detach().clone())
         self.register_buffer("factors", factors.detach().clone())
-        self.register_buffer("temperature", centroids.new_tensor(float(temperature)))
-        self.register_buffer("regularization", centroids.new_tensor(float(regularization)))
+        self.register_buffer("temperature", centroids.new_tensor(temperature))
+        self.register_buffer("regularization", centroids.new_tensor(regularization))
 
     @classmethod
     def empty(
@@ -78,7 +78,7 @@ class LearnedMetric(Metric):
         >>> LearnedMetric.empty(100, 2)
         LearnedMetric(N=100, d=2, temperature=1, regularization=0.01)
         """
-        if min(n, d) < 1:
+        if min(whole("n", n, 0), whole("d", d, 0)) < 1:
             raise ValueError(f"expected room for entries in at least one dimension, got {(n, d)}")
         return cls(torch.zeros(n, d), torch.zeros(n, d, d), temperature, regularization)
 
@@ -105,21 +105,20 @@ class LearnedMetric(Metric):
         new._products = _products(factors)  # once, for all of a guide's steps
         return new
 
+    @in_precision_of_the_metric
     def precision(self, z: Tensor) -> Tensor:
         """G(z)⁻¹ at points `(*, d)`, shape `(*, d, d)`.
 
         Raises:
-            ValueError: for points of another dimension or dtype.
+            ValueError: for points of another dimension, and neither float32 nor float64.
         """
         d = self.dimension
-        if not torch.is_tensor(z) or z.shape[-1:] != (d,) or z.dtype != self.centroids.dtype:
-            got = (tuple(z.shape), z.dtype) if torch.is_tensor(z) else type(z)
-            raise ValueError(
-                f"expected latent points of shape (*, {d}) in {self.centroids.dtype}, got {got}"
-            )
+        if not torch.is_tensor(z) or z.shape[-1:] != (d,):
+            got = tuple(z.shape) if torch.is_tensor(z) else type(z)
+            raise ValueError(f"expected latent points of shape (*, {d}), got {got}")
         c, y = self.centroids, z.reshape(-1, d)
         square = (y * y).sum(-1, keepdim=True) - 2 * y @ c.mT + (c * c).sum(-1)
-        omega = (-square / self.temperature**2).exp()
+        omega = hold_(-square / self.temperature**2).exp()
         products = _products(self.factors) if self._products is None else self._products
         kernels = (omega @ products).reshape(*z.shape, d)
         identity = torch.eye(d, dtype=z.dtype, device=z.device)

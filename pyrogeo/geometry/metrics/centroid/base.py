@@ -20,11 +20,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyrogeo._checks import not_negative, positive
 from pyrogeo._tensors import read_tensors, write_tensors
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
 from pyrogeo.geometry.metrics.base import Metric
 from pyrogeo.geometry.metrics.centroid.build import chosen_centroids
+from pyrogeo.geometry.precision import hold_, in_precision_of_the_metric
 
 __all__ = ["CentroidMetric"]
 
@@ -78,22 +80,14 @@ class CentroidMetric(Metric):
         self.register_buffer("centroids", centroids.detach().clone())
         if bandwidth is None:
             bandwidth = default_bandwidth(centroids.detach().cpu().double().numpy())
-        if not 0 < bandwidth < math.inf:
-            raise ValueError(f"bandwidth ρ must be positive and finite, got {bandwidth}")
-        if not 0 <= regularization < math.inf:
-            raise ValueError(
-                f"regularization λ must be finite and not negative, got {regularization}"
-            )
+        bandwidth = positive("bandwidth ρ", bandwidth)
+        regularization = not_negative("regularization λ", regularization)
         if decay is None:
-            decay = _proper_decay(*centroids.shape, float(bandwidth), float(regularization))
-        if not 0 <= decay < math.inf:
-            raise ValueError(f"decay τ must be finite and not negative, got {decay}")
-        for name, value in [
-            ("bandwidth", bandwidth),
-            ("regularization", regularization),
-            ("decay", decay),
-        ]:
-            self.register_buffer(name, centroids.new_tensor(float(value)))
+            decay = _proper_decay(*centroids.shape, bandwidth, regularization)
+        decay = not_negative("decay τ", decay)
+        numbers = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
+        for name, value in numbers.items():
+            self.register_buffer(name, centroids.new_tensor(value))
 
     @classmethod
     def from_posterior(
@@ -163,8 +157,8 @@ class CentroidMetric(Metric):
         Raises:
             ValueError: for a file that is missing, truncated, foreign or of a newer format.
         """
-        tensors, words = read_tensors(path, _KIND)
-        kind = {kind.__name__: kind for kind in cls._kinds.values()}[words["name"]]
+        tensors, about = read_tensors(path, _KIND)
+        kind = {kind.__name__: kind for kind in cls._kinds.values()}[about["name"]]
         numbers = {k: tensors.pop(k).item() for k in ("bandwidth", "regularization", "decay")}
         return kind(**tensors, **numbers)
 
@@ -174,6 +168,15 @@ class CentroidMetric(Metric):
         return type(self)(
             **tensors, bandwidth=bandwidth, regularization=self.regularization.item(), decay=decay
         )
+
+    def copy(self, dtype: torch.dtype | None = None) -> "CentroidMetric":
+        made = super().copy(dtype)
+        if torch.finfo(made.dtype).bits > torch.finfo(self.dtype).bits:
+            made._derive()  # to all digits that there are now
+        return made
+
+    def a_tensor(self) -> Tensor:
+        return self.centroids
 
     @property
     def n_centroids(self) -> int:
@@ -204,11 +207,13 @@ class CentroidMetric(Metric):
             return -math.inf
         return math.inf if tau == 0 else d / 2 * math.log(2 * math.pi * lam / (tau * d))
 
+    @in_precision_of_the_metric
     def squared_distances(self, z: Tensor) -> Tensor:
         """(z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ) of points `(*, d)` to all centroids, shape `(*, K)`."""
         z = self._checked(z)
         return self._squared_distances(z.reshape(-1, self.dimension)).reshape(*z.shape[:-1], -1)
 
+    @in_precision_of_the_metric
     def weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
         """Σᵢ wᵢ Σᵢ⁻¹ (z − cᵢ) for weights `(B, K)` and points `(B, d)`, shape `(B, d)`.
 
@@ -273,30 +278,29 @@ class CentroidMetric(Metric):
         first = function(z[:rows])
         # Written to one tensor: small results that outlive the large temporaries of each block leave
         # holes in the memory that the next block's do not fit into.
-        found = first.new_empty(len(z), *first.shape[1:])
-        found[:rows] = first
+        results = first.new_empty(len(z), *first.shape[1:])
+        results[:rows] = first
         for start in range(rows, len(z), rows):
-            found[start : start + rows] = function(z[start : start + rows])
-        return found
+            results[start : start + rows] = function(z[start : start + rows])
+        return results
 
     def _weights(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ω and the vacuum λ e^{−τ‖z‖²}, both divided by e^shift, and the shift: (B, K), (B, 1), (B, 1)."""
+        """ω and the vacuum λ e^{−τ‖z‖²}, both divided by e^shift, and the shift: (B, K), (B, 1), (B, 1).
+
+        None is subnormal; where e^shift is wanted, what the products give is multiplied by it.
+        """
         log_omega = self._squared_distances(z).div_(-(self.bandwidth**2))
         log_vacuum = self.regularization.log() - self.decay * (z * z).sum(-1, keepdim=True)
         with torch.no_grad():
             shift = torch.maximum(log_omega.amax(-1, keepdim=True), log_vacuum)
         # In place, as a fresh (B, K) tensor costs more than what is written into it.
-        return log_omega.sub_(shift).exp_(), (log_vacuum - shift).exp(), shift
+        omega, vacuum = hold_(log_omega.sub_(shift)).exp_(), hold_(log_vacuum - shift).exp()
+        return omega, vacuum * (self.regularization > 0), shift
 
     def _checked(self, z: Tensor) -> Tensor:
         if not torch.is_tensor(z) or z.shape[-1:] != (self.dimension,):
             got = tuple(z.shape) if torch.is_tensor(z) else type(z)
             raise ValueError(f"expected latent points of shape (*, {self.dimension}), got {got}")
-        if z.dtype != self.centroids.dtype or z.device != self.centroids.device:
-            raise ValueError(
-                f"the metric is {self.centroids.dtype} on {self.centroids.device}, the points are "
-                f"{z.dtype} on {z.device}; use metric.to(...) or z.to(...)"
-            )
         return z
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:

@@ -5,6 +5,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyrogeo._checks import whole
 from pyrogeo.geometry.checks import check_points, location_and_spread
 from pyrogeo.geometry.kmedoids import MedoidEstimator, select
 
@@ -51,11 +52,12 @@ def chosen_centroids(
 
 def _scatter(points: Tensor, index: Tensor, n_neighbors: int) -> Tensor:
     """Covariance of the nearest points, themselves included, around their mean: `(K, d, d)`."""
+    n_neighbors = whole("n_neighbors", n_neighbors, 0)
     if not 2 <= n_neighbors <= len(points):
         raise ValueError(f"n_neighbors: expected 2 to {len(points)}, got {n_neighbors}")
     array = points.detach().cpu().double().numpy()
     neighbours = NearestNeighbors(n_neighbors=n_neighbors).fit(array)
-    found = neighbours.kneighbors(array[index.cpu().numpy()], return_distance=False)
-    near = points[torch.as_tensor(found, device=points.device)]
+    nearest = neighbours.kneighbors(array[index.cpu().numpy()], return_distance=False)
+    near = points[torch.as_tensor(nearest, device=points.device)]
     near = near - near.mean(1, keepdim=True)
     return near.mT @ near / (n_neighbors - 1)

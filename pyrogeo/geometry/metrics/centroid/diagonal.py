@@ -5,6 +5,7 @@ from torch import Tensor
 
 from pyrogeo.geometry.checks import check_like
 from pyrogeo.geometry.metrics.centroid.base import CentroidMetric, clipped
+from pyrogeo.geometry.precision import in_precision_of_the_metric
 
 __all__ = ["DiagonalCentroidMetric"]
 
@@ -72,6 +73,7 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
     def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
         return self.variances[index].sqrt() * noise
 
+    @in_precision_of_the_metric
     def diagonal(self, z: Tensor) -> Tensor:
         """g(z), the diagonal of G(z), of shape `(*, d)`."""
         z = self._checked(z)
@@ -98,22 +100,22 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
         shape, d = z.shape, self.dimension
         with torch.no_grad():
             both = torch.cat([self._checked(z).reshape(-1, d), v.reshape(-1, d)], 1)
-            found = self.in_blocks(self._square_gradients, both)
-        q, g_z, g_v, g = found.split([1, d, d, d], 1)
+            parts = self.in_blocks(self._square_gradients, both)
+        q, g_z, g_v, g = parts.split([1, d, d, d], 1)
         return q.reshape(shape[:-1]), g_z.reshape(shape), g_v.reshape(shape), g.reshape(shape)
 
     def _square_gradients(self, both: Tensor) -> Tensor:
         """Of points and vectors side by side, `(B, 2 d)`: the parts one after another."""
         z, v = both.split(self.dimension, 1)
         omega, vacuum, shift = self._weights(z)
-        omega, vacuum = omega.mul_(shift.exp()), vacuum * shift.exp()
         g = omega @ self._precisions + vacuum
         square = (v * v).sum(-1, keepdim=True)
         weighted = omega.mul_((v * v) @ self._precisions.T)
         slope, offset = (weighted @ self._products).chunk(2, 1)
         pull = self.bandwidth**-2 * (slope * (z - self._centre) - offset)
         fall = self.decay * vacuum * square * z
-        return torch.cat([(g * v * v).sum(-1, keepdim=True), -2 * (pull + fall), 2 * g * v, g], 1)
+        parts = [(g * v * v).sum(-1, keepdim=True), -2 * (pull + fall), 2 * g * v, g]
+        return torch.cat(parts, 1).mul_(shift.exp())
 
     def square_derivatives(self, z: Tensor, v: Tensor):
         """First and second derivatives of q(z, v) = ⟨v, v⟩_z in closed form.
@@ -126,8 +128,8 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
         shape, d = z.shape, self.dimension
         with torch.no_grad():
             both = torch.cat([self._checked(z).reshape(-1, d), v.reshape(-1, d)], 1)
-            found = self.in_blocks(self._square_derivatives, both)
-        g_z, g_v, h_zz, h_zv, g = found.split([d, d, d * d, d * d, d], 1)
+            parts = self.in_blocks(self._square_derivatives, both)
+        g_z, g_v, h_zz, h_zv, g = parts.split([d, d, d * d, d * d, d], 1)
         h_zz, h_zv = (h.reshape(*shape, d) for h in (h_zz, h_zv))
         h_vv = torch.diag_embed(2 * g.reshape(shape))
         return g_z.reshape(shape), g_v.reshape(shape), h_zz, h_zv, h_vv
@@ -137,7 +139,6 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
         d, s, rate = self.dimension, self._precisions, self.bandwidth**-2
         z, v = both.split(d, 1)
         omega, vacuum, shift = self._weights(z)
-        omega, vacuum = omega.mul_(shift.exp()), vacuum * shift.exp()
         weighted = omega * ((v * v) @ s.T)
         x, square, tau = z - self._centre, (v * v).sum(-1, keepdim=True), self.decay
         # Σᵢ wᵢ yᵢ yᵢᵀ and Σᵢ wᵢ yᵢ sᵢᵀ from moments of s and s∘c, so that no (B, K, d) tensor is made.
@@ -152,7 +153,8 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
         outer = 4 * tau**2 * z[:, :, None] * z[:, None] - 2 * tau * torch.eye(d).to(z)
         h_zz = h_zz + (vacuum * square)[..., None] * outer
         h_zv = (-4 * rate * ys - 4 * tau * vacuum[..., None] * z[..., None]) * v[:, None]
-        return torch.cat([g_z, 2 * g * v, h_zz.flatten(1), h_zv.flatten(1), g], 1)
+        parts = [g_z, 2 * g * v, h_zz.flatten(1), h_zv.flatten(1), g]
+        return torch.cat(parts, 1).mul_(shift.exp())
 
     @property
     def _moments(self) -> Tensor:
