@@ -172,6 +172,9 @@ def anneal(
 def effective_share(log_weights: Tensor) -> float:
     """The effective sample size (Σ w)² / Σ w² of weights `(n,)`, as a share of n.
 
+    Args:
+        log_weights: their logarithms; −∞ for a weight of zero.
+
     >>> effective_share(torch.tensor([0.0, 0.0, -torch.inf, -torch.inf]))
     0.5
     """
@@ -213,7 +216,11 @@ def next_step(ratio: Tensor, longest: float) -> tuple[float, float]:
 def systematic(log_weights: Tensor, n: int | None = None) -> Tensor:
     """`n` indices in proportion to weights `(m,)`, in random order, from torch's global generator.
 
-    Each index comes as often as its weight says, rounded up or down. n is by default m.
+    Each index comes as often as its weight says, rounded up or down.
+
+    Args:
+        log_weights: the weights' logarithms, up to a constant.
+        n: by default m.
 
     >>> systematic(torch.tensor([0.5, 0.5, 0.0]).log(), 4).sort().values
     tensor([0, 0, 1, 1])
@@ -228,6 +235,10 @@ def systematic(log_weights: Tensor, n: int | None = None) -> Tensor:
 
 def tempered(target: Target, proposal: Proposal, beta: float) -> ValueAndGrad:
     """log γ_β = (1 − β) log p₀ + β log γ with its gradient, as moves take it.
+
+    Args:
+        target, proposal: γ and p₀.
+        beta: from 0 to 1.
 
     >>> class Line:
     ...     def __init__(self, slope):

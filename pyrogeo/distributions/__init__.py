@@ -2,7 +2,7 @@
 
 from pyrogeo.distributions.bandwidth import BandwidthChoice, choose_bandwidth
 from pyrogeo.distributions.mixture import GeometricMixture, StartingLaw
-from pyrogeo.distributions.normal import RiemannianNormal
+from pyrogeo.distributions.normal import NormalizerEstimate, RiemannianNormal
 from pyrogeo.distributions.potential import Potential
 from pyrogeo.distributions.proposal import FromDistribution, Proposal, as_proposal, proposal_of
 from pyrogeo.distributions.uniform import RiemannianUniform, VolumeEstimate
@@ -11,6 +11,7 @@ __all__ = [
     "BandwidthChoice",
     "FromDistribution",
     "GeometricMixture",
+    "NormalizerEstimate",
     "Potential",
     "Proposal",
     "RiemannianNormal",

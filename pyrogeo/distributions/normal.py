@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, constraints
 
 from pyrogeo._checks import positive, whole
-from pyrogeo._random import forked
+from pyrogeo._random import forked, fresh_seed
 from pyrogeo.annealing import Proposal, effective_share, systematic
 from pyrogeo.distributions._kept import Kept, seed_of
 from pyrogeo.distributions._precision import in_precision_of, precision_of
@@ -20,12 +20,32 @@ from pyrogeo.errors import GeodesicWarning, NonFiniteDensityError, SamplingWarni
 from pyrogeo.geometry import Curve, Metric, geodesic
 from pyrogeo.geometry.curves.geodesic import check_inside
 
-__all__ = ["RiemannianNormal"]
+__all__ = ["NormalizerEstimate", "RiemannianNormal"]
 
 _PROPOSALS_PER_DRAW = 4
 _SMALLEST_ESS = 0.1
 _NEGLIGIBLE, _LINE_SEGMENTS = 30.0, 16
 _WIDER, _DEGREES = 2.0, 4.0  # scale and degrees of freedom of Student's t, for the tails
+
+
+class NormalizerEstimate(NamedTuple):
+    """What `RiemannianNormal.estimate_normalizer` found.
+
+    Attributes:
+        log_normalizer: log ∫ exp(−dist(z, μ)² / 2σ) √det G dz.
+        error: its standard error, by the delta method.
+        ess: effective sample size of the proposals, as a share of them.
+
+    >>> print(NormalizerEstimate(1.83788, 0.021, 0.4))
+    log-normalizer 1.8379 ± 0.021 (standard error)
+    """
+
+    log_normalizer: float
+    error: float
+    ess: float
+
+    def __str__(self) -> str:
+        return f"log-normalizer {self.log_normalizer:.4f} ± {self.error:.2g} (standard error)"
 
 
 class RiemannianNormal(TorchDistribution):
@@ -140,17 +160,38 @@ class RiemannianNormal(TorchDistribution):
 
         The proposals' laws are control variates, which make it exact if G is constant.
         """
-        return self._facts().log_normalizer
+        return self._normalizer().log_normalizer
 
     @property
     def log_normalizer_error(self) -> float:
         """Standard error of `log_normalizer`, by the delta method."""
-        return self._facts().error
+        return self._normalizer().error
 
     @property
     def importance_ess(self) -> float:
         """Effective sample size of the proposals, as a share of them."""
-        return self._facts().ess
+        return self._normalizer().ess
+
+    def estimate_normalizer(self, seed: int | None = None) -> NormalizerEstimate:
+        """Estimates the constant with a population of its own, and keeps it as `log_normalizer`.
+
+        Args:
+            seed: None takes one that depends on the metric's numbers, μ and σ alone. Torch's global state is
+                left as it is.
+
+        Raises:
+            ValueError: for a seed that is no integer from 0 to 2³² − 1.
+        """
+        if seed is None:
+            seed = seed_of(self.metric, self.loc, self.sigma)
+        else:
+            seed = fresh_seed(seed)
+        with forked(seed, self.loc.device):
+            self._kept.keep("normalizer", self._populate()[1])
+        return self._normalizer()
+
+    def _normalizer(self) -> NormalizerEstimate:
+        return self._kept.fact("normalizer", self.estimate_normalizer)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Draws of shape `(*sample_shape, d)`.
@@ -169,17 +210,8 @@ class RiemannianNormal(TorchDistribution):
         energy = _HalfSquaredDistance.apply(z, self.loc, self.metric, self.options)
         return value.masked_scatter(inside, self.metric.log_volume_element(z) - energy / self.sigma)
 
-    def _facts(self) -> "_Facts":
-        """Of a population of their own, whose draws are not used: they are always the same."""
-
-        def compute() -> _Facts:
-            with forked(seed_of(self.metric, self.loc, self.sigma), self.loc.device):
-                return self._populate()[1]
-
-        return self._kept.fact("facts", compute)
-
     @torch.no_grad()
-    def _populate(self) -> tuple[Tensor, "_Facts"]:
+    def _populate(self) -> tuple[Tensor, NormalizerEstimate]:
         laws = self._laws()
         counts = [len(part) for part in torch.arange(self.num_proposals).tensor_split(len(laws))]
         z = torch.cat([law.sample(n) for law, n in zip(laws, counts, strict=True)])
@@ -194,7 +226,7 @@ class RiemannianNormal(TorchDistribution):
         ess = effective_share(log_weights)
         _warn_of(ess, len(z))
         draws = z[systematic(log_weights, max(1, len(z) // _PROPOSALS_PER_DRAW))]
-        return draws, _Facts(value, error, ess)
+        return draws, NormalizerEstimate(value, error, ess)
 
     def _may_matter(self, z: Tensor, log_q: Tensor) -> Tensor:
         """Which proposals may weigh more than e⁻³⁰ of the heaviest: a distance lies between zero and the
@@ -218,12 +250,6 @@ class RiemannianNormal(TorchDistribution):
         return [FromDistribution(normal), FromDistribution(wide, scale=1.0)] + [own] * (
             own is not None
         )
-
-
-class _Facts(NamedTuple):
-    log_normalizer: float
-    error: float
-    ess: float
 
 
 class _HalfSquaredDistance(torch.autograd.Function):

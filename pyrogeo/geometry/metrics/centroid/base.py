@@ -226,8 +226,11 @@ class CentroidMetric(Metric):
 
     @abstractmethod
     def typical_factor(self) -> Tensor:
-        """A typical Lᵢ: standard deviations `(d,)`, their geometric mean over the centroids, or the
-        Cholesky factor `(d, d)` of the mean covariance."""
+        """A typical Lᵢ.
+
+        Standard deviations `(d,)`, in the geometric mean over the centroids, or the Cholesky factor
+        `(d, d)` of the mean covariance.
+        """
 
     def log_volume_element(self, z: Tensor) -> Tensor:
         z = self._checked(z)
