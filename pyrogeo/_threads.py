@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["one_thread", "threads_for"]
 
-_WORTH = 2**40  # multiplications
+_LEAST = 0
 
 
 @contextmanager
