@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-__all__ = ["derived_seed", "forked", "fresh_seed"]
+__all__ = ["continued", "derived_seed", "forked", "fresh_seed"]
 
 
 def fresh_seed(seed: int | None) -> int:
@@ -35,3 +35,21 @@ def forked(seed: int | None, device: torch.device | str = "cpu") -> Iterator[Non
     with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def continued(generator: torch.Generator) -> Iterator[None]:
+    """Torch's global generator goes on where `generator` is within the block, and `generator` after it.
+
+    So code that knows the global generator only, such as a distribution's `sample`, draws from one's own.
+    """
+    device = generator.device
+    devices = [device] if device.type != "cpu" else []
+    get, put = torch.get_rng_state, torch.set_rng_state
+    if devices:
+        module = getattr(torch, device.type)
+        get, put = module.get_rng_state, module.set_rng_state
+    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        put(generator.get_state(), *devices)
+        yield
+        generator.set_state(get(*devices))

@@ -1,16 +1,24 @@
 """Densities on the manifold."""
 
 from pyrogeo.distributions.bandwidth import BandwidthChoice, choose_bandwidth
-from pyrogeo.distributions.mixture import GeometricMixture
-from pyrogeo.distributions.normal import RiemannianNormal
+from pyrogeo.distributions.mixture import GeometricMixture, StartingLaw
+from pyrogeo.distributions.normal import NormalizerEstimate, RiemannianNormal
 from pyrogeo.distributions.potential import Potential
-from pyrogeo.distributions.uniform import RiemannianUniform
+from pyrogeo.distributions.proposal import FromDistribution, Proposal, as_proposal, proposal_of
+from pyrogeo.distributions.uniform import RiemannianUniform, VolumeEstimate
 
 __all__ = [
     "BandwidthChoice",
+    "FromDistribution",
     "GeometricMixture",
+    "NormalizerEstimate",
     "Potential",
+    "Proposal",
     "RiemannianNormal",
     "RiemannianUniform",
+    "StartingLaw",
+    "VolumeEstimate",
+    "as_proposal",
     "choose_bandwidth",
+    "proposal_of",
 ]

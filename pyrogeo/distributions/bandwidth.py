@@ -8,6 +8,8 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from pyrogeo.distributions._precision import precision_of
+from pyrogeo.distributions.mixture import log_components
 from pyrogeo.geometry import CentroidMetric
 
 __all__ = ["BandwidthChoice", "choose_bandwidth"]
@@ -39,11 +41,11 @@ def choose_bandwidth(metric: CentroidMetric, validation_latents: Tensor) -> Band
 
     Args:
         metric: centroids and covariances; its bandwidth is where the search is centred.
-        validation_latents: embeddings that are not among the centroids, shape `(N, d)`, in the
-            metric's dtype.
+        validation_latents: embeddings that are not among the centroids, shape `(N, d)`, of any
+            floating-point dtype; they are taken in the metric's precision.
 
     Raises:
-        ValueError: for latents of another shape, dtype or device, or that are not finite.
+        ValueError: for latents of another shape or device, or that are not finite.
 
     >>> from pyrogeo.geometry import DiagonalCentroidMetric
     >>> one = DiagonalCentroidMetric(torch.zeros(1, 2), torch.ones(1, 2), 1.0)
@@ -55,15 +57,15 @@ def choose_bandwidth(metric: CentroidMetric, validation_latents: Tensor) -> Band
         raise ValueError("validation_latents: expected a tensor of shape (N, d)")
     if len(validation_latents) == 0 or not torch.isfinite(validation_latents).all():
         raise ValueError("validation_latents: expected at least one point, all finite")
-    d, k = metric.dimension, metric.n_centroids
+    d = metric.dimension
     with torch.no_grad():
-        squares = metric.squared_distances(validation_latents)
-        half_log_det = 0.5 * metric.log_det_covariances()
+        squares = metric.squared_distances(validation_latents.to(precision_of(metric)))
+        log_dets = metric.log_det_covariances()
 
     def mean_log_likelihood(log_rho: float) -> float:
-        width = math.exp(2 * log_rho) / d
-        log_norm = half_log_det + 0.5 * d * math.log(2 * math.pi * width) + math.log(k)
-        return (-0.5 * squares / width - log_norm).logsumexp(-1).mean().item()
+        precision = log_dets.new_tensor(d * math.exp(-2 * log_rho))
+        components = log_components(squares.clone(), log_dets, precision, d)
+        return components.logsumexp(-1).mean().item()
 
     centre = math.log(metric.bandwidth.item())
     grid = centre + np.linspace(-math.log(_SPAN), math.log(_SPAN), _POINTS)

@@ -1,18 +1,44 @@
 """The geometric mixture: what √det G becomes where centroids do not overlap."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrogeo.distributions._precision import check_dtype, in_precision_of, precision_of
 from pyrogeo.geometry import CentroidMetric
 
-__all__ = ["GeometricMixture", "StartingLaw"]
+__all__ = ["GeometricMixture", "HasCentroids", "StartingLaw", "log_components"]
 
 _VACUUM_WEIGHT = (0.015, 0.985)  # bounds of the vacuum's share of p₀
+
+
+@runtime_checkable
+class HasCentroids(Protocol):
+    """What the mixture asks of a metric: centroids with covariances, as a `CentroidMetric` has them.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> isinstance(Euclidean(), HasCentroids)
+    False
+    """
+
+    def squared_distances(self, z: Tensor) -> Tensor:
+        """(z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ), shape `(*, K)`."""
+
+    def weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
+        """Σᵢ wᵢ Σᵢ⁻¹ (z − cᵢ), shape `(B, d)`."""
+
+    def log_det_covariances(self) -> Tensor:
+        """log det Σᵢ, shape `(K,)`."""
+
+    def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
+        """Lᵢ ε with Lᵢ Lᵢᵀ = Σᵢ, shape `(B, d)`."""
+
+    def typical_factor(self) -> Tensor:
+        """A typical Lᵢ: a vector `(d,)` of standard deviations, or a matrix `(d, d)`."""
 
 
 class GeometricMixture(TorchDistribution):
@@ -22,38 +48,71 @@ class GeometricMixture(TorchDistribution):
     (ρ²/d) Σᵢ, and of mass (2πρ²/d)^{d/2} whatever Σᵢ. Where the ωᵢ overlap and d > 2, the Riemannian
     uniform puts more mass on the crowd than this mixture does: (Σ ωᵢ)^{d/2} against Σ ωᵢ^{d/2}.
 
+    It is computed in the metric's precision; `log_prob` comes back in the points' own.
+
     Args:
         metric: a `CentroidMetric`; its λ and τ play no part.
+        dtype: of draws and `log_prob`; None takes the metric's for draws and the points' for `log_prob`.
 
     Raises:
-        ValueError: for another metric.
+        ValueError: for another metric, or a dtype that is not floating-point.
 
     >>> metric = CentroidMetric.from_posterior(
     ...     torch.distributions.Normal(torch.eye(3).double(), torch.ones(3, 3).double()), None)
     >>> GeometricMixture(metric).log_prob(torch.zeros(3).double())
     tensor(-2.8986, dtype=torch.float64)
+    >>> GeometricMixture(metric, dtype=torch.float32).sample().dtype
+    torch.float32
     """
 
     arg_constraints: ClassVar[dict] = {}
     support = constraints.real_vector
 
-    def __init__(self, metric: CentroidMetric, validate_args: bool | None = None):
-        if not isinstance(metric, CentroidMetric):
+    def __init__(
+        self,
+        metric: CentroidMetric,
+        validate_args: bool | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+    ):
+        if not isinstance(metric, HasCentroids):
             raise ValueError(f"expected a CentroidMetric, got {type(metric)}")
-        self.metric = metric
-        super().__init__(event_shape=(metric.dimension,), validate_args=validate_args)
+        self.metric, self.dtype = metric, check_dtype(dtype)
+        super().__init__(event_shape=torch.Size((metric.dimension,)), validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         flat = value.reshape(-1, self.metric.dimension)
-        total = self.metric.in_blocks(lambda z: self._log_components(z).logsumexp(-1), flat)
-        return total.reshape(value.shape[:-1])
+        total = in_precision_of(self.metric, self._log_prob, flat)
+        return total.reshape(value.shape[:-1]).to(self.dtype or value.dtype)
 
     def log_prob_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-density and its gradient in closed form, for points `(B, d)`."""
-        both = self.metric.in_blocks(self._value_and_grad, z)
+        """The log-density and its gradient in closed form, for points `(B, d)` and in their dtype."""
+        both = in_precision_of(
+            self.metric, lambda z: self.metric.in_blocks(self._value_and_grad, z), z
+        )
         return both[:, 0], both[:, 1:]
+
+    def component(self, z: Tensor) -> Tensor:
+        """Index of the component that each of the points `(B, d)` most likely belongs to, shape `(B,)`."""
+        z = z.to(precision_of(self.metric))
+        return self.metric.in_blocks(lambda block: self._log_components(block).argmax(-1), z)
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        metric, centroids, n = self.metric, self.metric.centroids, shape[:-1].numel()
+        index = torch.randint(metric.n_centroids, (n,), device=centroids.device)
+        noise = torch.randn(n, metric.dimension, dtype=centroids.dtype, device=centroids.device)
+        z = centroids[index] + metric.unwhiten(index, noise) / self._inverse_width.sqrt()
+        return z.reshape(shape).to(self.dtype or z.dtype)
+
+    @property
+    def _inverse_width(self) -> Tensor:
+        return self.metric.dimension / self.metric.bandwidth**2
+
+    def _log_prob(self, z: Tensor) -> Tensor:
+        return self.metric.in_blocks(lambda block: self._log_components(block).logsumexp(-1), z)
 
     def _value_and_grad(self, z: Tensor) -> Tensor:
         components = self._log_components(z)
@@ -62,64 +121,81 @@ class GeometricMixture(TorchDistribution):
         pull = self.metric.weighted_displacements(share, z)
         return torch.cat([value, -self._inverse_width * pull], 1)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
-        shape = self._extended_shape(torch.Size(sample_shape))
-        return self.draw(shape[:-1].numel()).reshape(shape)
-
-    def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """`n` draws of shape `(n, d)` from a generator of one's own."""
-        metric, centroids = self.metric, self.metric.centroids
-        options = {"generator": generator, "device": centroids.device}
-        index = torch.randint(metric.n_centroids, (n,), **options)
-        noise = torch.randn(n, metric.dimension, dtype=centroids.dtype, **options)
-        return centroids[index] + metric.unwhiten(index, noise) / self._inverse_width.sqrt()
-
-    @property
-    def _inverse_width(self) -> Tensor:
-        return self.metric.dimension / self.metric.bandwidth**2
-
     def _log_components(self, z: Tensor) -> Tensor:
-        """log of each component's share of the density, shape `(*, K)`."""
-        metric, d = self.metric, self.metric.dimension
-        log_norm = 0.5 * (
-            d * (2 * math.pi / self._inverse_width).log() + metric.log_det_covariances()
+        log_dets = self.metric.log_det_covariances()
+        return log_components(
+            self.metric.squared_distances(z), log_dets, self._inverse_width, self.metric.dimension
         )
-        exponent = metric.squared_distances(z).mul_(-0.5 * self._inverse_width)
-        return exponent.sub_(log_norm + math.log(metric.n_centroids))
+
+
+def log_components(squares: Tensor, log_dets: Tensor, precision: Tensor, d: int) -> Tensor:
+    """log (1/K) N(z; cᵢ, Σᵢ/precision): each component's share of the mixture's density.
+
+    Args:
+        squares: (z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ), shape `(*, K)`, which the result is written to.
+        log_dets: log det Σᵢ, shape `(K,)`.
+        precision: d/ρ², a tensor of no dimensions.
+        d: number of dimensions.
+
+    Returns:
+        shape `(*, K)`.
+
+    >>> one = torch.tensor(1.0)
+    >>> log_components(torch.zeros(1), torch.zeros(1), one, 2)  # of N(0, I) at 0 in the plane
+    tensor([-1.8379])
+    """
+    log_norm = 0.5 * (d * (2 * math.pi / precision).log() + log_dets)
+    return squares.mul_(-0.5 * precision).sub_(log_norm + math.log(len(log_dets)))
 
 
 class StartingLaw:
     """p₀: the geometric mixture with a share of N(0, I/(τd)), the law of the vacuum.
 
-    √det G itself where centroids are isolated; drawn exactly. Exact draws start in it, and chains
-    jump with it.
+    √det G itself where centroids are isolated; drawn exactly. It is the `Proposal` that a
+    `CentroidMetric` brings: exact draws start in it, and chains jump with it. With τ = 0, where the
+    vacuum has no law, it is the mixture alone.
 
     Args:
-        metric: with τ > 0, or λ = 0.
-        generator: of the draws; None takes torch's global state.
+        metric: a `CentroidMetric`.
+
+    Attributes:
+        weight: the vacuum's share.
+        scale: a mode's standard deviations, their geometric mean over the centroids, as a vector; or for
+            full covariances the Cholesky factor of their mean, as a matrix.
+
+    >>> posterior = torch.distributions.Normal(torch.eye(2).double(), torch.ones(2, 2).double())
+    >>> law = StartingLaw(CentroidMetric.from_posterior(posterior, None))
+    >>> law.sample(5).shape, law.weight, law.scale
+    (torch.Size([5, 2]), 0.015, tensor([1., 1.], dtype=torch.float64))
     """
 
-    def __init__(self, metric: CentroidMetric, generator: torch.Generator | None = None):
+    #: what makes exact draws long in coming, as a warning says it
+    why_hard = "centroids overlap so strongly"
+
+    def __init__(self, metric: CentroidMetric):
         self.mixture, self.d = GeometricMixture(metric, validate_args=False), metric.dimension
-        self.generator = generator
         self.vacuum_precision = metric.decay * self.d
         low, high = _VACUUM_WEIGHT
         odds = metric.log_vacuum_volume - metric.log_mixture_volume
         share = 1 / (1 + math.exp(-min(max(odds, -50.0), 50.0)))
-        self.weight = 0.0 if odds == -math.inf else min(max(share, low), high)
+        self.scale = metric.bandwidth / math.sqrt(self.d) * metric.typical_factor()
+        self.weight = 0.0 if math.isinf(odds) else min(max(share, low), high)
 
     def sample(self, n: int) -> Tensor:
-        z = self.mixture.draw(n, self.generator)
+        """`n` draws of shape `(n, d)`, from torch's global generator."""
+        z = self.mixture.sample((n,))
         if self.weight == 0:
             return z
-        options = {"generator": self.generator, "dtype": z.dtype, "device": z.device}
-        vacuum = torch.randn(z.shape, **options) / self.vacuum_precision.sqrt()
-        return torch.where(torch.rand(n, 1, **options) < self.weight, vacuum, z)
+        vacuum = torch.randn_like(z) / self.vacuum_precision.sqrt()
+        chosen = torch.rand(n, 1, dtype=z.dtype, device=z.device) < self.weight
+        return torch.where(chosen, vacuum, z)
 
     def log_prob(self, z: Tensor) -> Tensor:
+        """log p₀ at points `(n, d)`, shape `(n,)`."""
         return self._with_vacuum(self.mixture.log_prob(z), z)[0]
 
     def log_prob_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log p₀ and its gradient in closed form, of shapes `(n,)` and `(n, d)`."""
         value, gradient = self.mixture.log_prob_and_grad(z)
         total, share = self._with_vacuum(value, z)
         return total, (1 - share) * gradient - share * self.vacuum_precision * z

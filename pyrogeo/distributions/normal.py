@@ -8,19 +8,44 @@ import torch
 from pyro.distributions import MultivariateNormal, MultivariateStudentT, TorchDistribution
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 
-from pyrogeo.distributions.mixture import GeometricMixture, StartingLaw
+from pyrogeo._checks import positive, whole
+from pyrogeo._random import forked, fresh_seed
+from pyrogeo.annealing import Proposal, effective_share, systematic
+from pyrogeo.distributions._kept import Kept, seed_of
+from pyrogeo.distributions._precision import in_precision_of, precision_of
+from pyrogeo.distributions.proposal import FromDistribution, as_proposal, proposal_of
 from pyrogeo.errors import GeodesicWarning, NonFiniteDensityError, SamplingWarning
-from pyrogeo.geometry import CentroidMetric, Curve, Metric, geodesic
+from pyrogeo.geometry import Curve, Metric, geodesic
 from pyrogeo.geometry.curves.domain import check_inside
 
-__all__ = ["RiemannianNormal"]
+__all__ = ["NormalizerEstimate", "RiemannianNormal"]
 
 _PROPOSALS_PER_DRAW = 4
 _SMALLEST_ESS = 0.1
 _NEGLIGIBLE, _LINE_SEGMENTS = 30.0, 16
 _WIDER, _DEGREES = 2.0, 4.0  # scale and degrees of freedom of Student's t, for the tails
+
+
+class NormalizerEstimate(NamedTuple):
+    """What `RiemannianNormal.estimate_normalizer` found.
+
+    Attributes:
+        log_normalizer: log ∫ exp(−dist(z, μ)² / 2σ) √det G dz.
+        error: its standard error, by the delta method.
+        ess: effective sample size of the proposals, as a share of them.
+
+    >>> print(NormalizerEstimate(1.83788, 0.021, 0.4))
+    log-normalizer 1.8379 ± 0.021 (standard error)
+    """
+
+    log_normalizer: float
+    error: float
+    ess: float
+
+    def __str__(self) -> str:
+        return f"log-normalizer {self.log_normalizer:.4f} ± {self.error:.2g} (standard error)"
 
 
 class RiemannianNormal(TorchDistribution):
@@ -30,12 +55,12 @@ class RiemannianNormal(TorchDistribution):
     out, `log_prob` takes the estimate `log_normalizer`.
 
     **Cost.** Each value of the density takes a geodesic, hundreds to thousands of which are solved in a
-    second; fewer segments, such as `solver=Newton(num_segments=16)`, make them cheaper. The first `log_prob` or
-    `sample` solves `num_proposals` of them, and so does each further `num_proposals / 4` draws.
+    second; fewer segments, such as `solver=Newton(num_segments=16)`, make them cheaper. The first
+    `log_prob` solves `num_proposals` of them, and so does each `num_proposals / 4` draws.
 
     **Draws** are resampled by their importance from equal shares of N(μ, σ G(μ)⁻¹), a Student t twice as
-    wide, and, of a `CentroidMetric`, the geometric mixture with the vacuum's Gaussian, which lies
-    where √det G does. Four proposals are made for each draw, and a draw is repeated only if it weighs
+    wide, and the user's `proposal` or the metric's: of a `CentroidMetric`, the geometric mixture with the
+    vacuum's Gaussian, which lies where √det G does. Four proposals are made for each draw, and a draw is repeated only if it weighs
     more than four times the mean. The error vanishes as `num_proposals` grows; `importance_ess` says
     how good the proposals are.
 
@@ -46,16 +71,25 @@ class RiemannianNormal(TorchDistribution):
     converge, or a way through infinity is shorter, a `GeodesicWarning` says how many did; the density is
     that of the curve that was found. Outside the metric's domain the density is zero.
 
+    **Randomness.** Only `sample` uses torch's global state. `log_normalizer` comes from a population of
+    its own, with a seed that depends on the metric's numbers, μ and σ alone. A deep copy or pickle keeps it; the
+    draws that are kept for small requests stay with the original, so that no draw is served twice.
+
+    **Precision.** It is computed in the metric's precision, draws come in it, and densities come back in that
+    of the points.
+
     Args:
         metric: any `Metric` that autograd can differentiate twice.
-        loc: μ, shape `(d,)`, in the metric's dtype.
+        loc: μ, shape `(d,)`; taken in the metric's precision.
         sigma: σ > 0, the square of a length: for small σ the variance along each direction.
         num_proposals: for one population.
+        proposal: a distribution of event shape `(d,)`, or a `Proposal`; None takes the metric's own, if it
+            has one.
         options: of `geodesic`, such as `solver=`.
 
     Raises:
-        ValueError: for a σ that is not positive, a μ of another shape or dtype or outside the metric's
-            domain, and for options out of range.
+        ValueError: for a σ that is not positive, a μ of another shape or outside the metric's domain, a
+            proposal that is none, and for options out of range.
         NotPositiveDefiniteError: if G(μ) is not symmetric positive definite.
         NonFiniteDensityError: when first drawn from or normalised, if no proposal has a finite density.
 
@@ -77,16 +111,20 @@ class RiemannianNormal(TorchDistribution):
         sigma: float = 1.0,
         *,
         num_proposals: int = 4096,
+        proposal: Proposal | Distribution | None = None,
         validate_args: bool | None = None,
         **options: Any,
     ):
-        _check(metric, loc, sigma, num_proposals)
-        self.metric, self.loc, self.sigma = metric, loc.detach().clone(), float(sigma)
-        self.num_proposals, self.options = num_proposals, options
+        _check(metric, loc)
+        wanted = precision_of(metric) or loc.dtype
+        self.metric, self.loc = metric, loc.detach().clone().to(wanted)
+        check_inside(metric, self.loc, "loc: ")
+        self.sigma = positive("sigma", sigma)
+        self.num_proposals = whole("num_proposals", num_proposals, 64)
+        self._own = None if proposal is None else as_proposal(proposal, wanted)
+        self.options = options
         _check_options(metric, self.loc[None], options)
-        self._population: _Population | None = None
-        self._pool = self.loc.new_empty(0, len(loc))
-        self._cached_for = self._metric_state()
+        self._kept = Kept(metric)
         super().__init__(event_shape=loc.shape, validate_args=validate_args)
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -104,10 +142,10 @@ class RiemannianNormal(TorchDistribution):
         if z.shape[-1:] != self.event_shape:
             raise ValueError(f"expected points (*, {len(self.loc)}), got {tuple(z.shape)}")
         flat = z.reshape(-1, len(self.loc))
-        inside = self.metric.contains(flat)
-        value = torch.full_like(flat[:, 0], -torch.inf)
-        if inside.any():
-            value = value.masked_scatter(inside, self._log_density(flat[inside]))
+        if torch.promote_types(z.dtype, self.loc.dtype) == self.loc.dtype:
+            value = self._log_density(flat.to(self.loc.dtype)).to(z.dtype)
+        else:  # finer points than the density's are cast if the metric has a precision of its own
+            value = in_precision_of(self.metric, self._log_density, flat)
         return value.reshape(z.shape[:-1])
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -122,17 +160,38 @@ class RiemannianNormal(TorchDistribution):
 
         The proposals' laws are control variates, which make it exact if G is constant.
         """
-        return self._current_population().log_normalizer
+        return self._normalizer().log_normalizer
 
     @property
     def log_normalizer_error(self) -> float:
         """Standard error of `log_normalizer`, by the delta method."""
-        return self._current_population().error
+        return self._normalizer().error
 
     @property
     def importance_ess(self) -> float:
         """Effective sample size of the proposals, as a share of them."""
-        return self._current_population().ess
+        return self._normalizer().ess
+
+    def estimate_normalizer(self, seed: int | None = None) -> NormalizerEstimate:
+        """Estimates the constant with a population of its own, and keeps it as `log_normalizer`.
+
+        Args:
+            seed: None takes one that depends on the metric's numbers, μ and σ alone. Torch's global state is
+                left as it is.
+
+        Raises:
+            ValueError: for a seed that is no integer from 0 to 2³² − 1.
+        """
+        if seed is None:
+            seed = seed_of(self.metric, self.loc, self.sigma)
+        else:
+            seed = fresh_seed(seed)
+        with forked(seed, self.loc.device):
+            self._kept.keep("normalizer", self._populate()[1])
+        return self._normalizer()
+
+    def _normalizer(self) -> NormalizerEstimate:
+        return self._kept.fact("normalizer", self.estimate_normalizer)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Draws of shape `(*sample_shape, d)`.
@@ -140,46 +199,34 @@ class RiemannianNormal(TorchDistribution):
         They are taken without replacement from populations that are kept until they are used up.
         """
         shape = self._extended_shape(torch.Size(sample_shape))
-        n = shape[:-1].numel()
-        self._current_population()
-        while len(self._pool) < n:
-            self._pool = torch.cat([self._pool, self._populate().draws])
-        draws, self._pool = self._pool[:n], self._pool[n:]
-        return draws.reshape(shape)
+        return self._kept.draws(shape[:-1].numel(), lambda: self._populate()[0]).reshape(shape)
 
     def _log_density(self, z: Tensor) -> Tensor:
+        inside = self.metric.contains(z)
+        value = torch.full_like(z[:, 0], -torch.inf)
+        if not inside.any():
+            return value
+        z = z[inside]
         energy = _HalfSquaredDistance.apply(z, self.loc, self.metric, self.options)
-        return self.metric.log_volume_element(z) - energy / self.sigma
-
-    def _metric_state(self) -> tuple:
-        tensors = self.metric.state_dict().values()
-        return tuple((t.data_ptr(), t._version, t.dtype, t.device) for t in tensors)
-
-    def _current_population(self) -> "_Population":
-        """The first one, which is forgotten when the metric was changed."""
-        state = self._metric_state()
-        if self._population is None or state != self._cached_for:
-            self._population, self._cached_for = self._populate(), state
-            self._pool = self._population.draws
-        return self._population
+        return value.masked_scatter(inside, self.metric.log_volume_element(z) - energy / self.sigma)
 
     @torch.no_grad()
-    def _populate(self) -> "_Population":
+    def _populate(self) -> tuple[Tensor, NormalizerEstimate]:
         laws = self._laws()
         counts = [len(part) for part in torch.arange(self.num_proposals).tensor_split(len(laws))]
-        z = torch.cat([law.sample((n,)) for law, n in zip(laws, counts, strict=True)])
+        z = torch.cat([law.sample(n) for law, n in zip(laws, counts, strict=True)])
         components = torch.stack([law.log_prob(z) for law in laws], 1)
         log_q = components.logsumexp(1) - math.log(len(laws))
         log_weights = torch.full_like(log_q, -torch.inf)
         some = self._may_matter(z, log_q)
-        log_weights[some] = self.log_density(z[some]) - log_q[some]
+        log_weights[some] = self._log_density(z[some]) - log_q[some]
         if not (log_weights < torch.inf).all() or log_weights.max() == -torch.inf:
             raise NonFiniteDensityError(f"the density of {self} is not finite at some proposals")
         value, error = _log_mean(log_weights, (components[:, 1:] - log_q[:, None]).exp() - 1)
-        ess = (2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp().item() / len(z)
+        ess = effective_share(log_weights)
         _warn_of(ess, len(z))
-        draws = z[_systematic(log_weights, max(1, len(z) // _PROPOSALS_PER_DRAW))]
-        return _Population(draws, value, error, ess)
+        draws = z[systematic(log_weights, max(1, len(z) // _PROPOSALS_PER_DRAW))]
+        return draws, NormalizerEstimate(value, error, ess)
 
     def _may_matter(self, z: Tensor, log_q: Tensor) -> Tensor:
         """Which proposals may weigh more than e⁻³⁰ of the heaviest: a distance lies between zero and the
@@ -191,33 +238,18 @@ class RiemannianNormal(TorchDistribution):
         least = most - 0.5 * line.nan_to_num(torch.inf) ** 2 / self.sigma
         return inside.masked_scatter(inside, most > least.max() - _NEGLIGIBLE)
 
-    def _laws(self) -> list:
+    def _laws(self) -> list[Proposal]:
         """The proposals, in equal shares: the first is right if G is constant, the second has heavy
-        tails, the third knows where the volume is."""
+        tails, the third, if there is one, knows where the volume is."""
         precision = self.metric.cholesky(self.loc)
         factor = torch.linalg.cholesky(self.sigma * torch.cholesky_inverse(precision))
         degrees = torch.tensor(_DEGREES).to(self.loc)
-        laws = [
-            MultivariateNormal(self.loc, scale_tril=factor, validate_args=False),
-            MultivariateStudentT(degrees, self.loc, _WIDER * factor, validate_args=False),
-        ]
-        if not isinstance(self.metric, CentroidMetric):
-            return laws
-        if self.metric.log_vacuum_volume == math.inf:
-            return [*laws, GeometricMixture(self.metric, validate_args=False)]
-        return [*laws, _Start(self.metric)]
-
-
-class _Population(NamedTuple):
-    draws: Tensor
-    log_normalizer: float
-    error: float
-    ess: float
-
-
-class _Start(StartingLaw):
-    def sample(self, shape: tuple[int]) -> Tensor:
-        return super().sample(*shape)
+        normal = MultivariateNormal(self.loc, scale_tril=factor, validate_args=False)
+        wide = MultivariateStudentT(degrees, self.loc, _WIDER * factor, validate_args=False)
+        own = proposal_of(self.metric) if self._own is None else self._own
+        return [FromDistribution(normal), FromDistribution(wide, scale=1.0)] + [own] * (
+            own is not None
+        )
 
 
 class _HalfSquaredDistance(torch.autograd.Function):
@@ -256,14 +288,6 @@ def _log_mean(log_weights: Tensor, controls: Tensor) -> tuple[float, float]:
     return (shift + mean.log()).item(), error.item()
 
 
-def _systematic(log_weights: Tensor, n: int) -> Tensor:
-    """`n` indices in proportion to the weights, in random order."""
-    cumulative = log_weights.double().softmax(0).cumsum(0)
-    comb = (torch.arange(n).to(cumulative) + torch.rand(()).to(cumulative)) / n
-    index = torch.searchsorted(cumulative, comb).clamp(max=len(cumulative) - 1)
-    return index[torch.randperm(n).to(index)]
-
-
 def _warn_of(ess: float, n: int) -> None:
     if ess < _SMALLEST_ESS:
         warnings.warn(
@@ -280,7 +304,7 @@ def _check_options(metric: Metric, z: Tensor, options: dict[str, Any]) -> None:
         geodesic(metric, z, z, **options)
 
 
-def _check(metric: Metric, loc: Tensor, sigma: float, num_proposals: int) -> None:
+def _check(metric: Metric, loc: Tensor) -> None:
     if not isinstance(metric, Metric):
         raise ValueError(f"expected a Metric, got {type(metric)}")
     if not torch.is_tensor(loc) or not loc.is_floating_point() or loc.dim() != 1 or len(loc) == 0:
@@ -290,11 +314,3 @@ def _check(metric: Metric, loc: Tensor, sigma: float, num_proposals: int) -> Non
         raise ValueError("loc: expected a constant, got a tensor that requires a gradient")
     if getattr(metric, "dimension", len(loc)) != len(loc):
         raise ValueError(f"loc: expected shape ({metric.dimension},), got {tuple(loc.shape)}")
-    if isinstance(sigma, bool) or not 0 < float(sigma) < math.inf:
-        raise ValueError(f"sigma: expected a positive number, got {sigma}")
-    if not isinstance(num_proposals, int) or num_proposals < 64:
-        raise ValueError(f"num_proposals: expected an integer of at least 64, got {num_proposals}")
-    for tensor in metric.state_dict().values():
-        if tensor.is_floating_point() and tensor.dtype != loc.dtype:
-            raise ValueError(f"loc is {loc.dtype}, the metric {tensor.dtype}; expected one dtype")
-    check_inside(metric, loc, "loc: ")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from pyrogeo.distributions._precision import in_precision_of
+from pyrogeo.distributions.proposal import Proposal, proposal_of
 from pyrogeo.geometry import Metric
 
 __all__ = ["Potential"]
@@ -12,8 +14,12 @@ class Potential:
     """U(z) = −½ log det G(z): the `potential_fn` of `pyro.infer.HMC` and `NUTS`.
 
     Called with `{"z": z}`, z of shape `(d,)` or `(C, d)`, it returns a scalar or shape `(C,)`.
-    Autograd through it takes the metric's closed-form gradient where there is one. It can be
-    pickled, so it can be sent to another process.
+    Autograd through it takes the metric's closed-form gradient where there is one. It is computed in the
+    metric's precision and returned in that of z. It can be pickled, so it can be sent to another process.
+
+    Args:
+        metric: any `Metric`.
+        proposal: the user's own, for kernels that jump.
 
     >>> import torch
     >>> from pyrogeo.geometry import DiagonalCentroidMetric
@@ -22,18 +28,23 @@ class Potential:
     tensor(1.)
     """
 
-    def __init__(self, metric: Metric):
-        self.metric = metric
+    def __init__(self, metric: Metric, proposal: Proposal | None = None):
+        self.metric, self._own = metric, proposal
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What kernels may jump with: the user's proposal, or else the metric's."""
+        return proposal_of(self.metric) if self._own is None else self._own
 
     def __call__(self, params: dict[str, Tensor]) -> Tensor:
         z = params["z"]
         if torch.is_grad_enabled() and z.requires_grad:
-            return _ClosedForm.apply(z, self.metric)[0]
-        return -self.metric.log_volume_element(z)
+            return in_precision_of(self.metric, lambda z: _ClosedForm.apply(z, self.metric)[0], z)
+        return -in_precision_of(self.metric, self.metric.log_volume_element, z)
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """U and ∇U at points `(*, d)`, detached, of shapes `(*,)` and `(*, d)`."""
-        value, gradient = self.metric.log_volume_element_and_grad(z)
+        value, gradient = in_precision_of(self.metric, self.metric.log_volume_element_and_grad, z)
         return -value, -gradient
 
 

@@ -2,49 +2,96 @@
 
 import math
 import warnings
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 
-from pyrogeo._random import derived_seed, forked, fresh_seed
+from pyrogeo._checks import whole
+from pyrogeo._random import forked, fresh_seed
+from pyrogeo._threads import threads_for
+from pyrogeo.annealing import Population, Proposal, anneal
+from pyrogeo.distributions._kept import Kept, seed_of
+from pyrogeo.distributions._precision import (
+    check_dtype,
+    device_of,
+    in_precision_of,
+    precision_of,
+)
 from pyrogeo.distributions.potential import Potential
-from pyrogeo.distributions.smc import anneal, warn_if_hard
+from pyrogeo.distributions.proposal import as_proposal, proposal_of
+from pyrogeo.distributions.smc import VolumeElement, warn_if_hard
 from pyrogeo.errors import VacuumWarning
-from pyrogeo.geometry import CentroidMetric, Metric
+from pyrogeo.geometry import Metric
 
-__all__ = ["RiemannianUniform"]
+__all__ = ["RiemannianUniform", "VolumeEstimate"]
 
 _SMALLEST_POPULATION = 2048
 _ISLANDS = 8
 _VACUUM_LIMIT = 0.05
 
 
+class VolumeEstimate(NamedTuple):
+    """What `RiemannianUniform.estimate_volume` found.
+
+    Attributes:
+        log_volume: the logarithm of the mean of eight independent islands' estimates.
+        error: its standard error by the delta method; Student's t with 7 degrees of freedom.
+
+    >>> print(VolumeEstimate(18.25117, 0.0031))
+    log-volume 18.2512 ± 0.0031 (standard error)
+    """
+
+    log_volume: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"log-volume {self.log_volume:.4f} ± {self.error:.2g} (standard error)"
+
+
 class RiemannianUniform(TorchDistribution):
     """U(z) = √det G(z) / ∫ √det G(z) dz (slides, *New Sampling Procedure*).
 
     `potential` goes to any Pyro kernel, `sample` draws exactly (by sequential Monte Carlo, see
-    `pyrogeo.distributions.smc`), `log_prob` is normalised by `log_volume`.
+    `pyrogeo.annealing`), `log_prob` is normalised by `log_volume`.
 
-    A `CentroidMetric` must make the density proper: with τ = 0 and λ > 0 the volume of ℝᵈ is
-    infinite. One whose λ term alone, the vacuum, holds more than 5% of the volume warns: those draws
-    lie where no training point does.
+    **Who can be drawn exactly.** A `CentroidMetric` brings its proposal, the geometric mixture with the
+    vacuum's Gaussian. Any other metric takes one from the user: a distribution over points that covers
+    the density, or any `Proposal`. Mass where the proposal has none is lost unseen.
+
+    **The vacuum.** A metric's λ term must leave the density proper: with τ = 0 and λ > 0 the volume of
+    ℝᵈ is infinite. One whose λ term alone, the vacuum, may hold more than 5% of the volume warns: such
+    draws lie where no training point does. The warning goes by a bound in closed form, `vacuum_bound`;
+    `vacuum_share` estimates the share itself.
+
+    **Randomness.** Only `sample` uses torch's global state. Volumes are estimated when first asked for,
+    with a seed that depends on the metric's numbers alone: the same metric has the same `log_volume`.
+
+    **Copies.** A deep copy or pickle keeps the volume that was estimated. The draws that are kept for
+    small requests stay with the original, so that no draw is served twice.
+
+    **Precision.** The density is computed in the metric's precision.
 
     Args:
         metric: any `Metric`.
-        dimension: d, for a metric without an attribute `dimension`.
+        dimension: d, for a metric without an attribute `dimension` and a proposal that does not tell.
+        proposal: a distribution of event shape `(d,)`, or a `Proposal`; None takes the metric's own.
+        dtype: of draws and `log_prob`; None takes the metric's for draws, the points' for `log_prob`.
 
     Raises:
-        ValueError: for a metric of infinite volume, or of unknown dimension.
-        NotImplementedError: in `sample`, `log_prob` and whatever needs the volume, for a metric that is
-            no `CentroidMetric`; `pyrogeo.sample` makes chains.
+        ValueError: for a metric of infinite volume or of unknown dimension, a proposal of another
+            dimension or without what it needs, and a dtype that is not floating-point.
+        NotImplementedError: in `sample`, `log_prob` and whatever needs the volume, without a proposal;
+            `pyrogeo.sample` makes chains.
 
     Warns:
-        VacuumWarning: when the vacuum holds more than 5% of the volume.
+        VacuumWarning: when the vacuum may hold more than 5% of the volume.
+        SamplingWarning: when drawing, if the way from the proposal to the density is long.
 
     >>> from torch.distributions import Normal
+    >>> from pyrogeo.geometry import CentroidMetric
     >>> posterior = Normal(torch.eye(2).double(), torch.full((2, 2), 0.1).double())
     >>> density = RiemannianUniform(CentroidMetric.from_posterior(posterior, None))
     >>> density.log_density(torch.eye(2).double())
@@ -57,36 +104,42 @@ class RiemannianUniform(TorchDistribution):
     support = constraints.real_vector
 
     def __init__(
-        self, metric: Metric, dimension: int | None = None, validate_args: bool | None = None
+        self,
+        metric: Metric,
+        dimension: int | None = None,
+        *,
+        proposal: Proposal | Distribution | None = None,
+        dtype: torch.dtype | None = None,
+        validate_args: bool | None = None,
     ):
         if not isinstance(metric, Metric):
             raise ValueError(f"expected a Metric, got {type(metric)}")
-        d = getattr(metric, "dimension", dimension)
-        if not isinstance(d, int) or d < 1 or dimension not in (None, d):
-            raise ValueError(
-                f"expected the dimension of {type(metric).__name__}, "
-                f"{getattr(metric, 'dimension', 'a positive integer')}; pass dimension=..., got "
-                f"{dimension!r}"
-            )
-        if isinstance(metric, CentroidMetric) and metric.log_vacuum_volume == math.inf:
+        self.metric, self.dtype = metric, check_dtype(dtype)
+        self._own = None if proposal is None else as_proposal(proposal, precision_of(metric))
+        d = _dimension(metric, self._own, dimension)
+        if self._log_vacuum_volume == math.inf:
             raise ValueError(
                 "with decay τ = 0 and regularization λ > 0 the manifold has infinite volume and no "
                 "uniform distribution; use decay=None, or τ > 0"
             )
-        self.metric = metric
-        self._cache: dict[str, Tensor] = {}
-        self._cached_for: tuple | None = None
-        super().__init__(event_shape=(d,), validate_args=validate_args)
+        self._kept = Kept(metric)
+        super().__init__(event_shape=torch.Size((d,)), validate_args=validate_args)
         self._warn_of_vacuum()
 
     @property
     def potential(self) -> Potential:
         """−½ log det G, for `HMC(potential_fn=density.potential)`."""
-        return Potential(self.metric)
+        return Potential(self.metric, self._own)
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What exact draws start from: the user's proposal, or else the metric's; None without either."""
+        return proposal_of(self.metric) if self._own is None else self._own
 
     def log_density(self, z: Tensor) -> Tensor:
         """½ log det G(z), the log-density up to `log_volume`, for points `(*, d)`, shape `(*,)`."""
-        return self.metric.log_volume_element(z)
+        value = in_precision_of(self.metric, self.metric.log_volume_element, z)
+        return value.to(self.dtype or value.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The normalised log-density; the first call estimates the volume."""
@@ -96,33 +149,59 @@ class RiemannianUniform(TorchDistribution):
 
     @property
     def log_volume(self) -> float:
-        """log ∫ √det G dz: the logarithm of the mean of eight independent islands' estimates."""
-        volumes = self._island_log_volumes()
-        return (volumes.logsumexp(0) - math.log(_ISLANDS)).item()
+        """log ∫ √det G dz as last estimated, if need be now; the same for the same metric."""
+        return self._volume().log_volume
 
     @property
     def log_volume_error(self) -> float:
         """Standard error of `log_volume` by the delta method; Student's t with 7 degrees of freedom."""
-        relative = (self._island_log_volumes() - self.log_volume).exp()
-        return (relative.std() / math.sqrt(_ISLANDS)).item()
+        return self._volume().error
+
+    def estimate_volume(self, seed: int | None = None) -> VolumeEstimate:
+        """Estimates log ∫ √det G dz by eight independent islands, and keeps it as `log_volume`.
+
+        Args:
+            seed: None takes one that depends on the metric's numbers alone. Torch's global state is
+                left as it is.
+
+        Raises:
+            NotImplementedError: without a proposal.
+            ValueError: for a seed that is no integer from 0 to 2³² − 1.
+        """
+        seed = seed_of(self.metric) if seed is None else fresh_seed(seed)
+        with forked(seed, self.device):
+            runs = [self._anneal(_SMALLEST_POPULATION, True) for _ in range(_ISLANDS)]
+        volumes = torch.tensor([run.log_normalizer for run in runs], dtype=torch.float64)
+        mean = (volumes.logsumexp(0) - math.log(_ISLANDS)).item()
+        error = (volumes - mean).exp().std() / math.sqrt(_ISLANDS)
+        self._kept.keep("volume", VolumeEstimate(mean, error.item()))
+        return self._volume()
 
     @property
     def vacuum_share(self) -> float:
-        """W / volume: the share of the λ term alone, which knows no data."""
-        return math.exp(self._mixture_metric().log_vacuum_volume - self.log_volume)
+        """W / volume, estimated: the share of the λ term alone, which knows no data; at most 1."""
+        return math.exp(min(0.0, self._log_vacuum_volume - self.log_volume))
+
+    @property
+    def vacuum_bound(self) -> float:
+        """An upper bound of `vacuum_share` in closed form.
+
+        With the centroids' volume V and the vacuum's W, the volume is for d ≥ 2 at least V + W
+        (Minkowski), and for d = 1 at least V/√K and (V + W)/√(K + 1) (Cauchy and Schwarz).
+        """
+        log_w = self._log_vacuum_volume
+        if log_w == -math.inf:
+            return 0.0
+        log_v, k = self.metric.log_mixture_volume, self.metric.n_centroids
+        least = max(log_v, log_w) + math.log1p(math.exp(-abs(log_v - log_w)))
+        if self.event_shape[0] == 1:
+            least = max(log_v - 0.5 * math.log(k), least - 0.5 * math.log(k + 1), log_w)
+        return math.exp(log_w - least)
 
     @property
     def may_be_void(self) -> bool:
-        """Whether the vacuum may hold more than 5% of the volume, told without estimating that.
-
-        For d ≥ 2 the volume is at least V + W, the centroids' share and the vacuum's (Minkowski).
-        """
-        metric = self._mixture_metric()
-        odds = metric.log_vacuum_volume - metric.log_mixture_volume
-        limit = (
-            -math.inf if metric.dimension == 1 else math.log(_VACUUM_LIMIT / (1 - _VACUUM_LIMIT))
-        )
-        return odds > limit
+        """Whether the vacuum may hold more than 5% of the volume, told without estimating that."""
+        return self.vacuum_bound > _VACUUM_LIMIT
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Exact draws of shape `(*sample_shape, d)`.
@@ -132,18 +211,25 @@ class RiemannianUniform(TorchDistribution):
         """
         shape = self._extended_shape(torch.Size(sample_shape))
         n = shape[:-1].numel()
-        if n >= _SMALLEST_POPULATION:
-            return self._population(n).reshape(shape)
-        cache = self._current_cache()
-        if len(cache.get("pool", ())) < n:
-            cache["pool"] = self._population(_SMALLEST_POPULATION)
-        draws, cache["pool"] = cache["pool"][:n], cache["pool"][n:]
-        return draws.reshape(shape)
+        z = self._drawn(n) if n >= _SMALLEST_POPULATION else self._kept.draws(n, self._drawn)
+        return z.reshape(shape).to(self.dtype or z.dtype)
 
-    def _population(self, n: int) -> Tensor:
-        population = anneal(self._mixture_metric(), n)
-        warn_if_hard([population])
-        return population.particles
+    def population(self, n: int) -> Population:
+        """One run of sequential Monte Carlo: at least 2,048 points and at least n, with what happened.
+
+        Args:
+            n: how many points are wanted; they are drawn with torch's global generator.
+
+        Raises:
+            NotImplementedError: without a proposal.
+        """
+        return self._anneal(max(n, _SMALLEST_POPULATION))
+
+    @property
+    def device(self) -> torch.device:
+        """Where draws are made: the metric's device, and if it has none the proposal's."""
+        scale = getattr(self._own, "scale", None)
+        return scale.device if torch.is_tensor(scale) else device_of(self.metric)
 
     @property
     def num_starts(self) -> int:
@@ -152,11 +238,7 @@ class RiemannianUniform(TorchDistribution):
         Raises:
             ValueError: for a metric without centroids.
         """
-        if not isinstance(self.metric, CentroidMetric):
-            raise ValueError(
-                f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
-            )
-        return len(torch.unique(self.metric.centroids, dim=0))
+        return len(self._starts())
 
     def initial(self, n: int) -> Tensor:
         """`n` different centroids, in random order, to start chains from; shape `(n, d)`.
@@ -164,11 +246,7 @@ class RiemannianUniform(TorchDistribution):
         Raises:
             ValueError: for more starts than there are, or a metric without centroids.
         """
-        if not isinstance(self.metric, CentroidMetric):
-            raise ValueError(
-                f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
-            )
-        starts = torch.unique(self.metric.centroids, dim=0)
+        starts = self._starts()
         if n < 1:
             raise ValueError(f"expected a positive number of starts, got {n}")
         if n > len(starts):
@@ -178,45 +256,59 @@ class RiemannianUniform(TorchDistribution):
             )
         return starts[torch.randperm(len(starts), device=starts.device)[:n]]
 
-    def _island_log_volumes(self) -> Tensor:
-        cache = self._current_cache()
-        if "log_volumes" not in cache:
-            metric = self._mixture_metric()
-            islands = [
-                anneal(metric, _SMALLEST_POPULATION, volume_only=True) for _ in range(_ISLANDS)
-            ]
-            volumes = [island.log_volume for island in islands]
-            cache["log_volumes"] = torch.tensor(volumes, dtype=torch.float64)
-        return cache["log_volumes"]
+    def _starts(self) -> Tensor:
+        centroids = getattr(self.metric, "centroids", None)
+        if not torch.is_tensor(centroids):
+            raise ValueError(
+                f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
+            )
+        return torch.unique(centroids, dim=0)
 
-    def _current_cache(self) -> dict[str, Tensor]:
-        """Populations and volumes, forgotten when the metric was moved, cast or loaded anew."""
-        tensors = self.metric.state_dict().values()
-        state = tuple((t.data_ptr(), t._version, t.dtype, t.device) for t in tensors)
-        if state != self._cached_for:
-            self._cache, self._cached_for = {}, state
-        return self._cache
+    def _volume(self) -> VolumeEstimate:
+        return self._kept.fact("volume", self.estimate_volume)
 
-    def _mixture_metric(self) -> CentroidMetric:
-        if isinstance(self.metric, CentroidMetric):
-            return self.metric
-        raise NotImplementedError(
-            f"exact draws start from the Gaussian mixture of a CentroidMetric, which "
-            f"{type(self.metric).__name__} has not; use pyrogeo.sample(density, ...) for chains"
-        )
+    @property
+    def _log_vacuum_volume(self) -> float:
+        return getattr(self.metric, "log_vacuum_volume", -math.inf)
+
+    def _drawn(self, n: int = 0) -> Tensor:
+        population = self.population(n)
+        warn_if_hard([population], self.proposal, stacklevel=5)
+        return population.particles
+
+    def _anneal(self, n: int, volume_only: bool = False) -> Population:
+        proposal = self.proposal
+        if proposal is None:
+            raise NotImplementedError(
+                f"exact draws start from a proposal, such as the Gaussian mixture of a CentroidMetric; "
+                f"{type(self.metric).__name__} has none: pass proposal=..., or use "
+                "pyrogeo.sample(density, ...) for chains"
+            )
+        with threads_for(n, self.metric):
+            return anneal(VolumeElement(self.metric), proposal, n, normalizer_only=volume_only)
 
     def _warn_of_vacuum(self) -> None:
-        metric = self.metric
-        if not isinstance(metric, CentroidMetric):
-            return
-        if not self.may_be_void:
-            return
-        with forked(derived_seed(fresh_seed(None), 1)):  # not the stream that draws will come from
-            share = self.vacuum_share
-        if share > _VACUUM_LIMIT:
+        if self.may_be_void:
             warnings.warn(
-                f"the vacuum, the λ term far from all centroids, holds {share:.1%} of the volume; "
-                "decay=None, or a larger τ, makes it less",
+                "the vacuum, the λ term far from all centroids, may hold up to "
+                f"{self.vacuum_bound:.1%} of the volume: a bound, of which vacuum_share estimates the "
+                "truth; decay=None, or a larger τ, makes it less",
                 VacuumWarning,
                 stacklevel=3,
             )
+
+
+def _dimension(metric: Metric, proposal: Any, dimension: int | None) -> int:
+    """The metric's own, the proposal's or the user's, which must agree."""
+    shape = getattr(proposal, "event_shape", None)
+    told = [getattr(metric, "dimension", None), shape[0] if shape else None, dimension]
+    told = [d for d in told if d is not None]
+    try:
+        (d,) = {whole("dimension", d) for d in told}
+    except ValueError:
+        raise ValueError(
+            f"expected the dimension of {type(metric).__name__}, "
+            f"{getattr(metric, 'dimension', 'a positive integer')}; pass dimension=..., got {dimension!r}"
+            + (f", and a proposal of event shape {tuple(shape)}" if shape else "")
+        ) from None
+    return d

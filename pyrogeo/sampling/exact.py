@@ -4,20 +4,19 @@ import json
 import warnings
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrogeo._checks import whole
 from pyrogeo._random import derived_seed, forked, fresh_seed
+from pyrogeo.annealing import Population
 from pyrogeo.distributions import RiemannianUniform
-from pyrogeo.distributions.smc import anneal, warn_if_hard
+from pyrogeo.distributions.smc import warn_if_hard
 from pyrogeo.errors import SamplingWarning
-from pyrogeo.geometry import CentroidMetric
 from pyrogeo.sampling.draws import to_arviz
 
 __all__ = ["sample_smc"]
-
-_SMALLEST_POPULATION = 2048
 
 
 def sample_smc(
@@ -34,7 +33,7 @@ def sample_smc(
     sample sizes are therefore those between runs.
 
     Args:
-        density: of a `CentroidMetric`.
+        density: of a `CentroidMetric`, or one with a proposal.
         num_samples: of each run; a run's population has at least 2,048 points, of which these are a
             random part.
         num_runs: at least two for a verdict.
@@ -47,10 +46,11 @@ def sample_smc(
         `ess` and `acceptance` of each run's stages.
 
     Raises:
-        ValueError: for counts out of range, or a density that has no mixture to start from.
+        ValueError: for counts out of range, or a density that has no proposal to start from.
 
     Source: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006.
 
+    >>> from pyrogeo.geometry import CentroidMetric
     >>> means = torch.eye(2, dtype=torch.float64)
     >>> posterior = torch.distributions.Normal(means, torch.full_like(means, 0.1))
     >>> metric = CentroidMetric.from_posterior(posterior, None)
@@ -58,37 +58,22 @@ def sample_smc(
     >>> dict(draws.posterior.sizes)
     {'chain': 2, 'draw': 100, 'z_dim': 2}
     """
-    for name, value in {"num_samples": num_samples, "num_runs": num_runs}.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    metric = getattr(density, "metric", None)
-    if not isinstance(metric, CentroidMetric):
+    num_samples, num_runs = whole("num_samples", num_samples), whole("num_runs", num_runs)
+    if getattr(density, "proposal", None) is None:
+        of = getattr(density, "metric", density)
         raise ValueError(
-            "exact draws need the density of a CentroidMetric, whose mixture they start from, got "
-            f"{type(metric if metric is not None else density).__name__}; use pyrogeo.sample"
+            "exact draws need the density of a CentroidMetric, whose mixture they start from, or one "
+            f"with proposal=..., got that of {type(of).__name__}; use pyrogeo.sample"
         )
     seed = fresh_seed(seed)
-    runs, draws = [], []
-    bar = tqdm(range(num_runs), desc="sample", disable=not progress)
-    try:
-        for run in bar:
-            with forked(derived_seed(seed, run), metric.centroids.device):
-                population = anneal(metric, max(num_samples, _SMALLEST_POPULATION))
-                chosen = torch.randperm(len(population.particles))[:num_samples]
-            runs.append(population)
-            draws.append(population.particles[chosen.to(population.particles.device)])
-            bar.set_postfix_str(f"{len(population.temperatures)} stages", refresh=False)
-    except KeyboardInterrupt:
-        if not runs:
-            raise
-        warnings.warn(f"interrupted: {len(runs)} of {num_runs} runs", SamplingWarning, stacklevel=2)
-    warn_if_hard(runs)
+    runs, draws = _run(density, num_samples, num_runs, seed, progress)
+    warn_if_hard(runs, density.proposal)
     z = torch.stack(draws)
     attrs = {
         "method": "smc",
         "seed": seed,
         "incomplete": len(runs) < num_runs,
-        "log_volume": [run.log_volume for run in runs],
+        "log_volume": [run.log_normalizer for run in runs],
         **{
             name: json.dumps([getattr(run, name) for run in runs])
             for name in ("temperatures", "ess", "acceptance")
@@ -96,3 +81,24 @@ def sample_smc(
     }
     lp = density.log_density(z).cpu().numpy()
     return to_arviz({"z": z.cpu().numpy()}, {"lp": lp}, attrs)
+
+
+def _run(
+    density: RiemannianUniform, num_samples: int, num_runs: int, seed: int, progress: bool
+) -> tuple[list[Population], list[Tensor]]:
+    """Whole populations, and a random part of each; as many as were made before Ctrl-C."""
+    runs, draws = [], []
+    bar = tqdm(range(num_runs), desc="sample", disable=not progress)
+    try:
+        for run in bar:
+            with forked(derived_seed(seed, run), density.device):
+                population = density.population(num_samples)
+                chosen = torch.randperm(len(population.particles))[:num_samples]
+            runs.append(population)
+            draws.append(population.particles[chosen.to(population.particles.device)])
+            bar.set_postfix_str(f"{len(population.temperatures)} stages", refresh=False)
+    except KeyboardInterrupt:
+        if not runs:
+            raise
+        warnings.warn(f"interrupted: {len(runs)} of {num_runs} runs", SamplingWarning, stacklevel=3)
+    return runs, draws

@@ -12,7 +12,9 @@ import torch
 from scipy import stats
 
 from pyrogeo._random import forked
-from pyrogeo.distributions import RiemannianUniform
+from pyrogeo._threads import threads_for
+from pyrogeo.distributions import GeometricMixture, RiemannianUniform
+from pyrogeo.distributions.mixture import HasCentroids
 from pyrogeo.geometry import CentroidMetric
 
 __all__ = ["missed_centroids", "nearest_centroids", "perplexity", "visited"]
@@ -30,15 +32,10 @@ def nearest_centroids(metric: CentroidMetric, z: np.ndarray) -> np.ndarray:
     Returns:
         integers below K, shape `(n,)`.
     """
-    points = torch.from_numpy(z).to(metric.centroids)
-    inverse_width = metric.dimension / metric.bandwidth**2
-
-    def component(block: torch.Tensor) -> torch.Tensor:
-        exponent = -0.5 * inverse_width * metric.squared_distances(block)
-        return (exponent - 0.5 * metric.log_det_covariances()).argmax(-1)
-
-    with torch.no_grad():
-        return metric.in_blocks(component, points).cpu().numpy()
+    mixture = GeometricMixture(metric, validate_args=False)
+    points = torch.from_numpy(z).to(metric.centroids.device)
+    with torch.no_grad(), threads_for(len(points), metric):
+        return mixture.component(points).cpu().numpy()
 
 
 def perplexity(index: np.ndarray, n_centroids: int) -> float:
@@ -97,7 +94,12 @@ def missed_centroids(
 
 
 def visited(density: RiemannianUniform, z: np.ndarray, ess: float) -> tuple[list[str], list[str]]:
-    """`missed_centroids` in words: what speaks against the chains, and what one should know."""
+    """`missed_centroids` in words: what speaks against the chains, and what one should know.
+
+    Nothing of a density whose metric has no centroids, or that has no exact draws.
+    """
+    if not isinstance(density.metric, HasCentroids) or density.proposal is None:
+        return [], []
     found = missed_centroids(density, z, ess)
     k, perplexity, exact = (
         density.metric.n_centroids,

@@ -12,10 +12,10 @@ from scipy.stats import norm
 from torch import Tensor
 
 import pyrogeo as pg
-from pyrogeo import moves
+from pyrogeo import annealing, moves
 from pyrogeo._random import forked
-from pyrogeo.distributions import smc
 from pyrogeo.distributions.mixture import StartingLaw
+from pyrogeo.distributions.smc import VolumeElement
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.moves import State
 from tests.distributions.test_exact_draws import Expansion, by_rejection, pairs
@@ -149,7 +149,7 @@ def test_hmc_on_closed_forms(name, scale):
 def test_hmc_on_metrics(name):
     """With the scales of `anneal`: a vector, and a matrix. α = 1e-6, effect 0.013 as above."""
     goal = target(name)
-    scale = smc.typical_scale(goal.metric)
+    scale = StartingLaw(goal.metric).scale
     check_invariance(goal, hamiltonian(goal, 0.8, 2, scale))
 
 
@@ -206,10 +206,10 @@ def test_the_sweeps_of_sequential_monte_carlo(monkeypatch):
     The step size follows the acceptance of all points together, a dependence of order 1/N. α = 1e-6,
     effect 0.013 as above.
     """
-    monkeypatch.setattr(smc, "_LEAPFROGS", 2)
+    monkeypatch.setattr(annealing, "_LEAPFROGS", 2)
     goal, law = tempered("diagonal")
-    scale = smc.typical_scale(goal.metric)
-    move = lambda z: smc._move(goal.metric, law, z, 0.5, 0.8, scale)[0]  # noqa: E731
+    element = VolumeElement(goal.metric)
+    move = lambda z: annealing._move(element, law, z, 0.5, 0.8)[0]  # noqa: E731
     check_invariance(goal, lambda state: state._replace(z=move(state.z)), 1.0)
 
 

@@ -10,8 +10,8 @@ from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from pyro.ops.dual_averaging import DualAveraging
 from torch import Tensor
 
-from pyrogeo.distributions.mixture import StartingLaw
-from pyrogeo.geometry import CentroidMetric
+from pyrogeo._checks import positive, share, whole
+from pyrogeo._random import continued, fresh_seed
 from pyrogeo.moves import State, hmc, independence
 
 __all__ = ["BatchHMC"]
@@ -42,12 +42,12 @@ class BatchHMC(MCMCKernel):
         target_accept_prob: of the mean acceptance.
         jitter: step sizes vary by up to this share.
         jump_every: after so many transitions, each chain is offered an independent draw from the
-            metric's Gaussian mixture (Metropolis–Hastings), which carries it between modes. Needs the
-            potential of a `CentroidMetric`.
+            potential's `proposal` (Metropolis–Hastings), which carries it between modes: the Gaussian
+            mixture of a `CentroidMetric`, or what was passed as `RiemannianUniform(proposal=...)`.
         seed: of the kernel's own generator; None draws one from torch's global generator at setup.
 
     Raises:
-        ValueError: for settings out of range, or jumps without a `CentroidMetric`.
+        ValueError: for settings out of range, or jumps without a proposal.
 
     Source: R. Neal, *MCMC using Hamiltonian dynamics*, 2011; Hoffman, Gelman, *The No-U-Turn
     sampler*, 2014 (dual averaging).
@@ -79,28 +79,21 @@ class BatchHMC(MCMCKernel):
     ):
         if potential_fn is None or not callable(potential_fn):
             raise ValueError(f"potential_fn: expected a function, got {potential_fn!r}")
-        for name, value in {"num_steps": num_steps, "jump_every": jump_every}.items():
-            if not (value is None and name == "jump_every") and (
-                not isinstance(value, int) or value < 1
-            ):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if not 0 < step_size < math.inf:
-            raise ValueError(f"step_size must be positive and finite, got {step_size}")
-        if not 0 <= jitter < 1 or not 0 < target_accept_prob < 1:
-            raise ValueError(
-                "expected 0 ≤ jitter < 1 and 0 < target_accept_prob < 1, got "
-                f"{jitter} and {target_accept_prob}"
-            )
-        metric = getattr(potential_fn, "metric", None)
-        if jump_every is not None and not isinstance(metric, CentroidMetric):
-            raise ValueError(
-                "jump_every needs the potential of a CentroidMetric, whose mixture proposes"
-            )
         self.potential_fn = potential_fn
-        self.step_size, self.num_steps = step_size, num_steps
+        self.step_size, self.num_steps = (
+            positive("step_size", step_size),
+            whole("num_steps", num_steps),
+        )
         self.adapt_step_size, self.adapt_mass_matrix = adapt_step_size, adapt_mass_matrix
-        self.target_accept_prob, self.jitter = target_accept_prob, jitter
-        self.jump_every, self.seed = jump_every, seed
+        self.target_accept_prob = share("target_accept_prob", target_accept_prob)
+        self.jitter = jitter if jitter == 0 else share("jitter", jitter)
+        self.jump_every = None if jump_every is None else whole("jump_every", jump_every)
+        if jump_every is not None and getattr(potential_fn, "proposal", None) is None:
+            raise ValueError(
+                "jump_every needs a proposal: the potential of a CentroidMetric has one, another "
+                "metric's takes it from RiemannianUniform(metric, proposal=...)"
+            )
+        self.seed = seed
         self.transforms: dict[str, Any] = {}
         self._initial_params: dict[str, Tensor] | None = None
         super().__init__()
@@ -124,9 +117,7 @@ class BatchHMC(MCMCKernel):
             raise ValueError("BatchHMC needs initial_params={'z': z} with z of shape (C, d)")
         z = self._initial_params["z"].detach()
         self._generator = torch.Generator(z.device)
-        self._generator.manual_seed(
-            int(torch.randint(2**31, ())) if self.seed is None else self.seed
-        )
+        self._generator.manual_seed(fresh_seed(self.seed))
         self._warmup_steps, self._count = warmup_steps, 0
         self._scale = torch.ones(z.shape[1], dtype=z.dtype, device=z.device)
         self._state = State(z, *self._value_and_grad(z))
@@ -134,9 +125,7 @@ class BatchHMC(MCMCKernel):
         if bad:
             raise ValueError(f"the log-density is not finite at {bad} of {len(z)} starts")
         self._moments = (0, torch.zeros_like(z), torch.zeros_like(z))
-        self._law = None
-        if self.jump_every is not None:
-            self._law = StartingLaw(self.potential_fn.metric, self._generator)
+        self._law = None if self.jump_every is None else self.potential_fn.proposal
         self._acceptance, self._jumps = 0.0, 0.0
         if self.adapt_step_size and warmup_steps > 0:
             self._restart_adaptation()
@@ -174,7 +163,8 @@ class BatchHMC(MCMCKernel):
         return 1 + self.jitter * (2 * uniform - 1)
 
     def _jump(self) -> None:
-        z = self._law.sample(len(self._state.z))
+        with continued(self._generator):
+            z = self._law.sample(len(self._state.z)).to(self._state.z.dtype)
         proposal = State(z, *self._value_and_grad(z))
         log_prob = self._law.log_prob(self._state.z), self._law.log_prob(z)
         self._state, probability = independence(self._state, proposal, log_prob, self._generator)

@@ -229,6 +229,14 @@ class CentroidMetric(Metric):
     def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
         """Lᵢ ε with Lᵢ Lᵢᵀ = Σᵢ, for indices `(B,)` and noise `(B, d)`, shape `(B, d)`."""
 
+    @abstractmethod
+    def typical_factor(self) -> Tensor:
+        """A typical Lᵢ.
+
+        Standard deviations `(d,)`, in the geometric mean over the centroids, or the Cholesky factor
+        `(d, d)` of the mean covariance.
+        """
+
     def log_volume_element(self, z: Tensor) -> Tensor:
         z = self._checked(z)
         flat = z.reshape(-1, self.dimension)

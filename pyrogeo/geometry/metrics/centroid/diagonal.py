@@ -73,6 +73,9 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
     def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
         return self.variances[index].sqrt() * noise
 
+    def typical_factor(self) -> Tensor:
+        return (0.5 * self.variances.log().mean(0)).exp()
+
     @in_precision_of_the_metric
     def diagonal(self, z: Tensor) -> Tensor:
         """g(z), the diagonal of G(z), of shape `(*, d)`."""

@@ -84,6 +84,9 @@ class FullCentroidMetric(CentroidMetric, full=True):
     def unwhiten(self, index: Tensor, noise: Tensor) -> Tensor:
         return (self._factors[index] @ noise[..., None])[..., 0]
 
+    def typical_factor(self) -> Tensor:
+        return torch.linalg.cholesky(self.covariances.mean(0))
+
     def _shifted(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """G(z) e^{−shift}, ω e^{−shift}, the vacuum, the shift."""
         omega, vacuum, shift = self._weights(z)

@@ -1,0 +1,74 @@
+"""What a density has computed, kept as long as its metric stays what it was."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrogeo._random import derived_seed
+from pyrogeo.geometry import Metric
+
+__all__ = ["Kept", "seed_of"]
+
+
+class Kept:
+    """Facts by name and a pool of draws, forgotten when the metric was moved, cast or loaded anew.
+
+    A copy (`copy.deepcopy`, a pickle) takes the facts with it and leaves the pool: served twice, the
+    same draws would pass for independent ones. `copy.copy` of a density shares both, so that no draw
+    is served twice either.
+
+    Args:
+        metric: of the density.
+        facts: to begin with.
+    """
+
+    def __init__(self, metric: Metric, facts: dict[str, Any] | None = None):
+        self.metric, self.key = metric, _state(metric)
+        self.facts, self.pool = dict(facts or {}), None
+
+    def fact(self, name: str, make: Callable[[], Any]) -> Any:
+        """What was computed under this name, or now is."""
+        self._forget_if_changed()
+        if name not in self.facts:
+            self.facts[name] = make()
+        return self.facts[name]
+
+    def keep(self, name: str, value: Any) -> None:
+        """In the place of what was known before."""
+        self._forget_if_changed()
+        self.facts[name] = value
+
+    def draws(self, n: int, populate: Callable[[], Tensor]) -> Tensor:
+        """`n` draws `(n, d)` from the pool, without replacement; `populate` makes more of them."""
+        self._forget_if_changed()
+        while self.pool is None or len(self.pool) < n:
+            more = populate()
+            self.pool = more if self.pool is None else torch.cat([self.pool, more])
+        draws, self.pool = self.pool[:n], self.pool[n:]
+        return draws
+
+    def _forget_if_changed(self) -> None:
+        key = _state(self.metric)
+        if key != self.key:
+            self.key, self.facts, self.pool = key, {}, None
+
+    def __reduce__(self):
+        self._forget_if_changed()
+        return Kept, (self.metric, self.facts)
+
+
+def _state(metric: Metric) -> tuple:
+    """Changes when a tensor of the metric is replaced or written to, and costs no look at its numbers."""
+    tensors = metric.state_dict().values()
+    return tuple((t.data_ptr(), t._version, t.dtype, t.device) for t in tensors)
+
+
+def seed_of(metric: Metric, *words: Tensor | float) -> int:
+    """A seed that depends on the metric's class and numbers, and on `words`: equal for equal densities."""
+    digest = hashlib.blake2b(type(metric).__name__.encode(), digest_size=8)
+    for tensor in (*metric.state_dict().values(), *map(torch.as_tensor, words)):
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+    return derived_seed(int.from_bytes(digest.digest(), "little"))
