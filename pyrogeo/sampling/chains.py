@@ -1,29 +1,25 @@
-"""One chain of one of Pyro's kernels, here or in a worker, with what the kernels do not keep.
+"""One chain of one of Pyro's kernels, with what the kernels do not keep.
 
-Every chain is its own `pyro.infer.MCMC(num_chains=1)`, with a seed of its own and on one thread.
+Every chain is its own `pyro.infer.MCMC(num_chains=1)`, with a seed of its own and on one thread, so that
+it comes out the same wherever it is run. Which engine runs it, `pyrogeo.sampling.engines` knows.
 """
 
 import math
-import pickle
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from queue import Empty
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.multiprocessing as multiprocessing
 from pyro.infer import HMC, MCMC, NUTS
 from torch import Tensor
 
 from pyrogeo._random import forked
 from pyrogeo.errors import NotPositiveDefiniteError
+from pyrogeo.sampling.kernels.protocol import KernelFactory, check_statistics, is_batched
 
-__all__ = ["Chain", "Transition", "in_turn", "in_workers", "one_thread"]
-
-KernelFactory = Callable[..., Any]
+__all__ = ["Chain", "Draw", "run_chain"]
 
 
 class Chain(NamedTuple):
@@ -37,7 +33,7 @@ class Chain(NamedTuple):
     seed: int
 
 
-class Transition(NamedTuple):
+class Draw(NamedTuple):
     """What is kept of one draw; `kinetic` is that of the fresh momentum."""
 
     z: np.ndarray
@@ -49,64 +45,10 @@ class Transition(NamedTuple):
     tree_depth: float
 
 
-def in_turn(chains: list[Chain], emit: Callable, num_workers: int) -> None:
-    for number, chain in enumerate(chains):
-        _run_chain(number, chain, emit)
-
-
-def in_workers(chains: list[Chain], emit: Callable, num_workers: int) -> None:
-    try:
-        pickle.dumps([c._replace(start=None) for c in chains])
-    except Exception as error:  # pickle raises many things
-        raise ValueError(f"num_workers > 1 needs parts that can be pickled: {error}") from error
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [
-        context.Process(
-            target=_work,
-            args=([(i, chains[i]) for i in range(first, len(chains), num_workers)], queue),
-            daemon=True,
-        )
-        for first in range(num_workers)
-    ]
-    try:
-        for process in processes:
-            process.start()
-        for _ in range(sum(c.warmup_steps + c.num_samples for c in chains)):
-            emit(*_next_message(queue, processes))
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-def _next_message(queue: Any, processes: list) -> tuple:
-    while True:
-        try:
-            message = queue.get(timeout=1)
-        except Empty:
-            dead = [p.exitcode for p in processes if p.exitcode]
-            if dead:
-                raise RuntimeError(f"a worker died with exit code {dead[0]}") from None
-            continue
-        if isinstance(message, str):
-            raise RuntimeError(f"a worker failed:\n{message}")
-        return message
-
-
-def _work(share: list[tuple[int, Chain]], queue: Any) -> None:
-    try:
-        for number, chain in share:
-            _run_chain(number, chain, lambda *message: queue.put(message))
-    except KeyboardInterrupt:  # the parent got it too, and it reports
-        pass
-    except Exception:
-        queue.put(traceback.format_exc())
-
-
-def _run_chain(number: int, chain: Chain, emit: Callable) -> None:
+def run_chain(number: int, chain: Chain, emit: Callable) -> None:
+    """Runs a chain, and calls `emit(number, warmup, draw)` after every transition."""
     plain = chain.kernel(potential_fn=chain.potential)
-    if getattr(plain, "batched", False):
+    if is_batched(plain):
         _run(chain, plain, partial(_batched_hook, emit))
         return
     counted = _Counted(chain.potential)
@@ -121,7 +63,7 @@ def _run_chain(number: int, chain: Chain, emit: Callable) -> None:
         divergences = len(getattr(kernel, "_divergences", ()))
         before = 0.0 if i == 0 else seen["acceptance"]
         after = (i + 1) * getattr(kernel, "_mean_accept_prob", math.nan)  # Pyro keeps the mean only
-        transition = Transition(
+        draw = Draw(
             z=params["z"].detach().cpu().numpy(),
             kinetic=kinetic[0] if kinetic else math.nan,
             diverging=divergences > seen["divergences"],
@@ -131,7 +73,7 @@ def _run_chain(number: int, chain: Chain, emit: Callable) -> None:
             tree_depth=counted.calls.bit_length() if isinstance(kernel, NUTS) else math.nan,
         )
         seen.update(divergences=divergences, acceptance=after)
-        emit(number, stage.startswith("Warmup"), transition)
+        emit(number, stage.startswith("Warmup"), draw)
 
     _run(chain, kernel, hook)
 
@@ -149,7 +91,7 @@ def _run(chain: Chain, kernel: Any, hook: Callable) -> None:
         transforms={},  # or Pyro looks for a model
     )
     with (
-        one_thread() if chain.start.dim() == 1 else nullcontext(),
+        _one_thread() if chain.start.dim() == 1 else nullcontext(),
         forked(chain.seed, chain.start.device),
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -160,8 +102,10 @@ def _run(chain: Chain, kernel: Any, hook: Callable) -> None:
 def _batched_hook(
     emit: Callable, kernel: Any, params: dict[str, Tensor], stage: str, i: int
 ) -> None:
+    if i == 0:
+        check_statistics(kernel, len(params["z"]))
     kept = {name: value.cpu().numpy() for name, value in kernel.statistics.items()}
-    transition = Transition(
+    draw = Draw(
         z=params["z"].detach().cpu().numpy(),
         kinetic=kept.get("kinetic", math.nan),
         diverging=kept.get("diverging", False),
@@ -170,7 +114,7 @@ def _batched_hook(
         n_steps=kernel.num_steps,
         tree_depth=math.nan,
     )
-    emit(0, stage.startswith("Warmup"), transition)
+    emit(0, stage.startswith("Warmup"), draw)
 
 
 class _Counted:
@@ -212,7 +156,7 @@ def _instrument(kernel: Any, counted: _Counted) -> list[float]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     """The order of a sum, and so its last bit, may depend on the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,10 +1,15 @@
 import math
+import subprocess
+import sys
+import threading
 from functools import partial
 
+import joblib
 import numpy as np
 import pytest
 import torch
-from pyro.infer import HMC, NUTS
+from pyro.infer import HMC, MCMC, NUTS
+from pyro.infer.mcmc import RandomWalkKernel
 from torch.distributions import Normal
 
 import pyrogeo as pg
@@ -58,6 +63,60 @@ def test_one_seed_one_result_whatever_the_number_of_workers(density):
     assert (run(seed=4).posterior["z"] != first).any()
 
 
+def test_a_configured_backend_gets_the_chains(density, monkeypatch):
+    """Threads too, though chains share torch's one generator: they wait for each other."""
+    run = partial(quiet, density, 5, num_chains=3, warmup_steps=5, seed=3)
+    first = run().posterior["z"]
+    monkeypatch.setattr(mcmc, "in_turn", _interrupt)  # is not asked
+    with joblib.parallel_config(backend="threading", n_jobs=3):
+        np.testing.assert_array_equal(run().posterior["z"], first)
+    with joblib.parallel_config(backend="threading"):
+        np.testing.assert_array_equal(run(num_workers=2).posterior["z"], first)
+
+
+def test_a_kernel_without_a_name_goes_to_workers_too(density):
+    run = partial(quiet, density, 5, lambda potential_fn: NUTS(potential_fn=potential_fn), 2)
+    first = run(warmup_steps=5, seed=3).posterior["z"]
+    found = run(warmup_steps=5, seed=3, num_workers=2).posterior["z"]
+    np.testing.assert_array_equal(found, first)
+
+
+CELL = """
+import torch, pyrogeo as pg
+class Sphere(pg.Metric):
+    def forward(self, z):
+        return 4 / (1 + (z**2).sum(-1)[..., None, None]) ** 2 * torch.eye(2, dtype=z.dtype)
+density = pg.RiemannianUniform(Sphere(), dimension=2)
+torch.manual_seed(0)
+starts = {"initial_params": torch.randn(2, 2), "num_chains": 2, "warmup_steps": 5}
+draws = [pg.sample(density, 5, num_workers=n, seed=0, progress=False, **starts) for n in (1, 2)]
+assert (draws[0].posterior["z"] == draws[1].posterior["z"]).all()
+print("done")
+"""
+
+
+def test_a_metric_of_a_script_s_own_goes_to_workers_without_a_main_guard(tmp_path):
+    (tmp_path / "script.py").write_text(CELL)
+    script = [sys.executable, str(tmp_path / "script.py")]
+    found = subprocess.run(script, capture_output=True, text=True)
+    assert found.stdout.split() == ["done"], found.stderr
+
+
+def test_ctrl_c_among_workers_keeps_the_chains_that_are_done(density, monkeypatch):
+    calls = iter(range(10**6))
+    update = mcmc.Collected.__call__
+
+    def interrupted(self, *args):
+        if next(calls) == 25:
+            raise KeyboardInterrupt
+        update(self, *args)
+
+    monkeypatch.setattr(mcmc.Collected, "__call__", interrupted)
+    with pytest.warns(SamplingWarning, match="2 chains of 5 draws are returned, of 3 chains of 5"):
+        draws = quiet(density, 5, num_chains=3, warmup_steps=5, seed=0, num_workers=2)
+    assert draws.posterior.attrs["incomplete"] == 1
+
+
 def test_a_failure_in_a_worker_is_reported(density):
     with pytest.raises(RuntimeError, match="(?s)a worker failed.*minus zero"):
         quiet(density, 5, _failing, 2, warmup_steps=0, num_workers=2)
@@ -76,14 +135,14 @@ def _raise(*args, **kwargs):
 @pytest.mark.parametrize(("after", "shape"), [(25, (1, 5, 2)), (55, (1, 20, 2)), (78, (2, 18, 2))])
 def test_ctrl_c_returns_the_draws_so_far(density, monkeypatch, after, shape):
     calls = iter(range(10**6))
-    update = mcmc._Collected.__call__
+    update = mcmc.Collected.__call__
 
     def interrupted(self, *args):
         if next(calls) == after:
             raise KeyboardInterrupt
         update(self, *args)
 
-    monkeypatch.setattr(mcmc._Collected, "__call__", interrupted)
+    monkeypatch.setattr(mcmc.Collected, "__call__", interrupted)
     with pytest.warns(SamplingWarning, match=f"{shape[0]} chains of {shape[1]} draws"):
         draws = quiet(density, 20, num_chains=3, warmup_steps=20, seed=0)
     assert draws.posterior["z"].shape == shape
@@ -231,24 +290,28 @@ def test_progress_is_shown(density, capsys):
 STARTS = torch.zeros(4, 2, dtype=torch.float64)
 
 
+def _beside(other, potential_fn):
+    return NUTS(potential_fn=potential_fn)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_samples": 0}, "num_samples must be an integer of at least 1, got 0"),
+        ({"num_samples": 0}, "num_samples must be a positive integer, got 0"),
         ({"num_chains": 0}, "num_chains must be"),
         ({"warmup_steps": -1}, "warmup_steps must be"),
         ({"num_workers": 1.5}, "num_workers must be"),
+        ({"num_samples": True}, "num_samples must be a positive integer, got True"),
         ({"num_chains": 7}, "7 chains need 7 different starts, the metric has 6"),
         ({"initial_params": STARTS[:3]}, r"tensor of shape \(4, 2\), got \(3, 2\)"),
         ({"initial_params": STARTS * math.nan}, "expected finite numbers"),
         ({"initial_params": {"z": STARTS / 0}}, "expected finite numbers"),
-        ({"initial_params": STARTS.float()}, "metric is torch.float64"),
         ({"kernel": 3}, r"called as kernel\(potential_fn=...\)"),
         ({"kernel": lambda potential_fn: 3}, "not a Pyro MCMCKernel"),
-        (
-            {"kernel": lambda potential_fn: NUTS(potential_fn=potential_fn), "num_workers": 2},
-            "pickled",
-        ),
+        ({"kernel": partial(_beside, threading.Lock()), "num_workers": 2}, "kernel: .*be pickled"),
+        ({"kernel": RandomWalkKernel}, "RandomWalkKernel is not called as kernel.potential_fn="),
+        ({"kernel": MCMC}, "MCMC is not called as kernel.potential_fn="),
+        ({"kernel": partial(HMC, length=3)}, "HMC is not called as kernel.* 'length'"),
         ({"seed": -2}, "seed must be"),
         ({"kernel": NUTS(potential_fn=len)}, r"called as kernel\(potential_fn=...\)"),
         ({"initial_params": {"x": STARTS}}, "expected a tensor"),
@@ -257,6 +320,23 @@ STARTS = torch.zeros(4, 2, dtype=torch.float64)
 def test_bad_input(density, options, message):
     with pytest.raises(ValueError, match=message):
         quiet(density, **{"num_samples": 5, **options})
+
+
+@pytest.mark.parametrize("name", ["num_samples", "num_chains", "warmup_steps", "num_superchains"])
+def test_numpy_s_numbers_are_numbers(density, name):
+    options = {"num_samples": 5, "num_chains": 2, "warmup_steps": 2, "num_superchains": 2}
+    plain = quiet(density, seed=0, **options)
+    found = quiet(density, seed=np.int64(0), **options | {name: np.int32(options[name])})
+    np.testing.assert_array_equal(found.posterior["z"], plain.posterior["z"])
+
+
+@pytest.mark.parametrize("kernel", [NUTS, pg.BatchHMC])
+def test_starts_of_another_precision_are_taken_in_the_density_s(density, kernel):
+    starts = torch.tensor([[0.5, 0.25], [-1.0, 0.0]])
+    run = partial(quiet, density, 5, kernel, 2, warmup_steps=5, seed=0)
+    found = run(initial_params=starts).posterior["z"]
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, run(initial_params=starts.double()).posterior["z"])
 
 
 def test_a_start_where_there_is_no_density():

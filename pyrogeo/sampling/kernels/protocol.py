@@ -1,0 +1,137 @@
+"""What `pyrogeo.sample` asks of a kernel, and what it reads of one that moves many chains at once.
+
+A kernel is any `MCMCKernel` of Pyro that is called as `kernel(potential_fn=...)`. One that says
+`batched = True` gets all starts as one tensor of shape `(C, d)`, and tells of its chains itself what is
+read off the others from outside: see `BatchedKernel`. `BatchHMC` is the example.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
+from torch import Tensor
+
+from pyrogeo._checks import positive, whole
+
+__all__ = ["BatchedKernel", "KernelFactory", "check_statistics", "is_batched", "made_kernel"]
+
+KernelFactory = Callable[..., Any]
+
+_STATISTICS = ("kinetic", "diverging", "acceptance_rate")
+_OF_PYRO = ("initial_params", "setup", "sample", "diagnostics", "logging", "cleanup")
+
+
+class BatchedKernel(Protocol):
+    """A kernel of C chains, called as `kernel(potential_fn=...)`.
+
+    Attributes:
+        batched: True.
+        step_size: the present one, of all chains.
+        num_steps: gradient evaluations of a transition.
+        statistics: of the last transition, tensors of shape `(C,)`, of which any may be missing: `kinetic`
+            (energy of the fresh momentum), `diverging`, `acceptance_rate`. It may be set by the first
+            transition.
+        initial_params: set before `setup`: `{"z": z}` with z of shape `(C, d)`.
+
+    >>> import torch
+    >>> class Walk:
+    ...     batched, step_size, num_steps, statistics = True, 0.1, 0, {}
+    ...     initial_params = None
+    ...     def __init__(self, potential_fn): ...
+    ...     def setup(self, warmup_steps): ...
+    ...     def sample(self, params):
+    ...         return {"z": params["z"] + self.step_size * torch.randn_like(params["z"])}
+    ...     def diagnostics(self): return {}
+    ...     logging = cleanup = diagnostics
+    >>> made_kernel(Walk, len).batched
+    True
+    """
+
+    batched: bool
+    step_size: float
+    num_steps: int
+    statistics: Mapping[str, Tensor]
+    initial_params: Mapping[str, Tensor] | None
+
+    def setup(self, warmup_steps: int) -> None:
+        """Before the first transition, and after the starts are set."""
+
+    def sample(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One transition of every chain, from and to `{"z": (C, d)}`."""
+
+    def diagnostics(self) -> Mapping[str, Any]:
+        """What Pyro keeps after a run; may be empty."""
+
+    def logging(self) -> OrderedDict:
+        """What Pyro's own progress bar shows; may be empty."""
+
+    def cleanup(self) -> None:
+        """After the last transition."""
+
+
+def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
+    """One kernel of a factory, to see that it is one.
+
+    Args:
+        kernel: called as `kernel(potential_fn=potential)`.
+        potential: from `{"z": z}` to −log density.
+
+    Raises:
+        ValueError: for what is not called so, or is no kernel then.
+    """
+    if not callable(kernel) or isinstance(kernel, MCMCKernel):
+        raise ValueError(
+            f"kernel: expected a class or function that is called as kernel(potential_fn=...), such "
+            f"as NUTS or partial(HMC, num_steps=10), got {type(kernel)}"
+        )
+    try:
+        made = kernel(potential_fn=potential)
+    except TypeError as error:
+        if error.__traceback__.tb_next is not None:  # of the kernel's own code
+            raise
+        name = getattr(getattr(kernel, "func", kernel), "__name__", repr(kernel))
+        raise ValueError(
+            f"kernel: {name} is not called as kernel(potential_fn=...): {error}"
+        ) from None
+    for name in _OF_PYRO:
+        if not hasattr(made, name):
+            raise ValueError(f"kernel: {type(made)} is not a Pyro MCMCKernel, it has no {name}")
+    if is_batched(made):
+        _check_batched(made)
+    return made
+
+
+def is_batched(kernel: Any) -> bool:
+    """Whether a kernel moves all chains at once."""
+    return bool(getattr(kernel, "batched", False))
+
+
+def check_statistics(kernel: BatchedKernel, chains: int) -> None:
+    """Holds what a batched kernel tells of its first transition against the protocol.
+
+    Raises:
+        ValueError: for statistics that are missing, of another name, or not one for each chain.
+    """
+    name, statistics = type(kernel).__name__, getattr(kernel, "statistics", None)
+    if not isinstance(statistics, Mapping) or not statistics.keys() <= set(_STATISTICS):
+        raise ValueError(
+            f"kernel: {name}.statistics must hold some of {', '.join(_STATISTICS)} after a transition, got "
+            f"{statistics!r}"
+        )
+    for key, value in statistics.items():
+        if not torch.is_tensor(value) or value.shape != (chains,):
+            got = tuple(value.shape) if torch.is_tensor(value) else type(value)
+            raise ValueError(
+                f"kernel: {name}.statistics[{key!r}]: expected a tensor of shape ({chains},), got {got}"
+            )
+
+
+def _check_batched(made: Any) -> None:
+    name = type(made).__name__
+    for attribute in ("step_size", "num_steps"):
+        if not hasattr(made, attribute):
+            raise ValueError(f"kernel: {name} is batched and needs the attribute {attribute}")
+    positive(f"kernel: {name}.step_size", made.step_size)
+    whole(f"kernel: {name}.num_steps", made.num_steps, 0)
