@@ -5,8 +5,8 @@ it comes out the same wherever it is run. Which engine runs it, `pyrogeo.samplin
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from pyro.infer import HMC, MCMC, NUTS
 from torch import Tensor
 
 from pyrogeo._random import forked
+from pyrogeo._threads import one_thread, threads_for
 from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.sampling.kernels.protocol import KernelFactory, check_statistics, is_batched
 
@@ -91,12 +92,20 @@ def _run(chain: Chain, kernel: Any, hook: Callable) -> None:
         transforms={},  # or Pyro looks for a model
     )
     with (
-        _one_thread() if chain.start.dim() == 1 else nullcontext(),
+        _threads(chain),
         forked(chain.seed, chain.start.device),
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
         mcmc.run()
+
+
+def _threads(chain: Chain) -> AbstractContextManager[None]:
+    """A single chain's bits do not depend on the number of threads, as it is one."""
+    if chain.start.dim() == 1:
+        return one_thread()
+    metric = getattr(chain.potential, "metric", None)
+    return nullcontext() if metric is None else threads_for(len(chain.start), metric)
 
 
 def _batched_hook(
@@ -153,14 +162,3 @@ def _instrument(kernel: Any, counted: _Counted) -> list[float]:
     if energy_of is not None:
         kernel._kinetic_energy = recorded
     return first
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The order of a sum, and so its last bit, may depend on the number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -33,7 +33,7 @@ def test_the_paper_s_settings_stay_near_their_starts_and_allow_no_decay():
         ((torch.zeros(3).double(), 5), r"shape \(N, d\), got \(3,\)"),
         ((torch.full((2, 3), torch.inf).double(), 5), "expected finite numbers"),
         ((torch.zeros(2, 3).double(), 0), "of at least 1"),
-        ((torch.zeros(2, 3), 5), "metric is torch.float64"),
+        ((torch.zeros(2, 3).half(), 5), "metric is torch.float64"),
     ],
 )
 def test_bad_input(arguments, message):
