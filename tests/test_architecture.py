@@ -49,10 +49,6 @@ STRANGERS = {
     "cli": {"torch", "pyro", "arviz", "numpy"},
 }
 MOST_LINES = 350
-TO_SHORTEN = {
-    "geometry/curves/distances.py", "geometry/curves/geodesic.py", "plots/latent.py",
-    "plots/paths.py", "sampling/exact.py", "sampling/mcmc.py", "vae/training/fit.py",
-}  # fmt: skip
 MOST_LINES_OF_A_FUNCTION = 40  # without its docstring
 
 
@@ -166,20 +162,13 @@ def test_files_are_short():
         p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyi", ".html", ".css", ".js")
     ]
     everything += [*PACKAGE.parent.glob("docs/*.py"), *PACKAGE.parent.glob("benchmarks/*.py")]
-    long = {
-        p.name: n
-        for p in everything
-        if (n := len(p.read_text().splitlines())) > MOST_LINES
-        and str(p.relative_to(PACKAGE.parent)).removeprefix("pyrogeo/") not in TO_SHORTEN
-    }
+    long = {p.name: n for p in everything if (n := len(p.read_text().splitlines())) > MOST_LINES}
     assert not long
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_functions_are_short(path):
     long = {}
-    if str(path.relative_to(PACKAGE)) in TO_SHORTEN:
-        pytest.skip("to be shortened")
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             said = ast.get_docstring(node, clean=False)

@@ -115,13 +115,16 @@ def of_draws(run: Run, vae: VAE, names: Sequence[str]) -> Iterator[Picture]:
 
 
 def _latent(run: Run, sets: dict[str, Any]) -> Picture:
+    labels = run.embeddings()[1]
+    if labels is not None and run.classes:
+        labels = np.array(run.classes)[labels]
     k, n = run.metric(next(iter(sets))).n_centroids, len(run.embeddings()[0])
 
     def make() -> Any:
         size = (6.5 * len(sets), 6)
         figure, axes = plt.subplots(1, len(sets), figsize=size, layout="constrained", squeeze=False)
         for ax, (name, draws) in zip(axes[0], sets.items(), strict=True):
-            plots.latent_space(run.metric(name), run.embeddings()[0], run.labels(), draws, ax=ax)
+            plots.latent_space(run.metric(name), run.embeddings()[0], labels, draws, ax=ax)
             ax.set_title(record_of(draws).title, fontsize=11)
         return figure
 

@@ -19,7 +19,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -38,6 +37,8 @@ from pyrogeo.vae import VAE, History, fit
 from pyrogeo.verdict import Diagnosis, diagnose
 
 __all__ = ["Run"]
+
+_CHECKPOINT = "checkpoint.safetensors"
 
 
 class Run:
@@ -93,11 +94,7 @@ class Run:
         """`"empty"`, `"interrupted"` (in training; the same `fit` continues) or `"trained"`."""
         if self._store.has("fit"):
             return "trained"
-        return "interrupted" if self._checkpoint.exists() else "empty"
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return "interrupted" if (self.folder / _CHECKPOINT).exists() else "empty"
 
     def fit(self, vae: VAE, data: Dataset, **options: Any) -> History:
         """Trains with `pyrogeo.fit`, checkpointed, and keeps VAE, history and posteriors.
@@ -109,14 +106,15 @@ class Run:
         """
         if self._store.has("fit"):
             raise ValueError(f"{self.folder} holds a trained VAE already; choose a new folder")
+        checkpoint = self.folder / _CHECKPOINT
         settings = {"data": {"name": data.name, "classes": list(data.classes)}}
         with self._store.writing():
-            history = fit(vae, data.train, data.validation, checkpoint=self._checkpoint, **options)
+            history = fit(vae, data.train, data.validation, checkpoint=checkpoint, **options)
             if history.stopped == "interrupted":
                 return history
         with self._store.step("fit", settings=settings) as new:
             kept.write_training(new, vae, history, data)
-        self._checkpoint.unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
         return history
 
     def has(self, name: str) -> bool:
@@ -184,11 +182,6 @@ class Run:
         """
         tensors = self._posterior_tensors()
         return tensors["loc"], tensors.get("labels")
-
-    def labels(self) -> Tensor | np.ndarray | None:
-        """The training data's classes in words where they have some, else their numbers."""
-        labels = self.embeddings()[1]
-        return labels if labels is None or not self.classes else np.array(self.classes)[labels]
 
     def examples(self) -> Tensor:
         """A few test data."""
@@ -288,11 +281,12 @@ class Run:
 
     def _given(self, record: Method, vae: VAE | None) -> dict[str, Any]:
         """What the method needs beside the metric."""
-        makers = {
-            "embeddings": lambda: self.embeddings()[0],
-            "prior": lambda: (vae or self.vae()).prior(),
-        }
-        return {need: makers[need]() for need in record.needs if need in makers}
+        given: dict[str, Any] = {}
+        if "embeddings" in record.needs:
+            given["embeddings"] = self.embeddings()[0]
+        if "prior" in record.needs:
+            given["prior"] = (vae or self.vae()).prior()
+        return given
 
     def diagnose(self, name: str | None = None) -> Diagnosis:
         """Judges a set of draws and keeps the verdict.

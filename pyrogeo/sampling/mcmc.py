@@ -94,9 +94,8 @@ def sample(
         Chain(density.potential, kernel, num_samples, warmup_steps, z, derived_seed(seed, *number))
         for number, z in shares.items()
     ]
-    collected = (CollectedBatch if batched else Collected)(
-        num_chains, warmup_steps, num_samples, progress
-    )
+    kind = CollectedBatch if batched else Collected
+    collected = kind(num_chains, warmup_steps, num_samples, progress)
     run = in_turn if batched or workers(num_workers) == 1 else in_workers
     try:
         with collected.bar:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.distributions import Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
 
 from pyrogeo.geometry import CentroidMetric, DiagonalCentroidMetric, FullCentroidMetric
-from pyrogeo.geometry.metrics.centroid.base import VACUUM_FRACTION
+from pyrogeo.geometry.metrics.centroid.volumes import VACUUM_FRACTION
 from tests.geometry.metrics import diagonal, full
 
 

@@ -26,11 +26,11 @@ from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
 from pyrogeo.geometry.metrics.base import Metric
 from pyrogeo.geometry.metrics.centroid.build import chosen_centroids
+from pyrogeo.geometry.metrics.centroid.volumes import log_mixture_volume, proper_decay
 from pyrogeo.geometry.precision import hold_, in_precision_of_the_metric
 
 __all__ = ["CentroidMetric"]
 
-VACUUM_FRACTION = 0.01  # what decay=None leaves to the λ term, at most
 _KIND = "a centroid metric"
 _RAY = 128  # points of the quadrature to infinity
 _BLOCK = 2**19  # numbers in a (points × centroids) block: 4 MiB in float64, what a cache holds
@@ -83,7 +83,7 @@ class CentroidMetric(Metric):
         bandwidth = positive("bandwidth ρ", bandwidth)
         regularization = not_negative("regularization λ", regularization)
         if decay is None:
-            decay = _proper_decay(*centroids.shape, bandwidth, regularization)
+            decay = proper_decay(*centroids.shape, bandwidth, regularization)
         decay = not_negative("decay τ", decay)
         numbers = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
         for name, value in numbers.items():
@@ -197,7 +197,7 @@ class CentroidMetric(Metric):
     @property
     def log_mixture_volume(self) -> float:
         """log V with V = K (2πρ²/d)^{d/2}: the volume of K isolated centroids (design law)."""
-        return _log_mixture_volume(*self.centroids.shape, self.bandwidth.item())
+        return log_mixture_volume(*self.centroids.shape, self.bandwidth.item())
 
     @property
     def log_vacuum_volume(self) -> float:
@@ -339,20 +339,3 @@ def clipped(squared_distances: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         return squared_distances - squared_distances.detach().clamp(max=0)
     return squared_distances.clamp_(min=0)
-
-
-def _log_mixture_volume(k: int, d: int, rho: float) -> float:
-    return math.log(k) + d / 2 * (math.log(2 * math.pi / d) + 2 * math.log(rho))
-
-
-def _proper_decay(k: int, d: int, rho: float, lam: float) -> float:
-    """The τ at which W = f V, so that the vacuum holds at most the fraction f."""
-    if lam == 0:
-        return 0.0
-    log_volume = math.log(VACUUM_FRACTION) + _log_mixture_volume(k, d, rho)
-    if d == 1:  # the volume may be less than V then, but by Cauchy and Schwarz at least V/√K
-        log_volume -= 0.5 * math.log(k)
-    log_decay = math.log(2 * math.pi * lam / d) - 2 / d * log_volume
-    if abs(log_decay) > 700:
-        raise ValueError(f"bandwidth ρ = {rho} leaves no decay τ that fits; pass decay=...")
-    return math.exp(log_decay)
