@@ -33,7 +33,7 @@ import pyrogeo as pg
 from pyrogeo import recipes
 from pyrogeo.distributions import choose_bandwidth
 from pyrogeo.latents import fit_flow, fit_gaussian_mixture, fit_two_stage
-from pyrogeo.sampling.protocol import paper_protocol
+from pyrogeo.sampling import paper_protocol
 
 D = 16
 DRAWS = 540  # as many as there are test images
@@ -83,7 +83,7 @@ def _classifier(data: pg.datasets.Dataset) -> nn.Module:
 
 
 def made(name: str, data: pg.datasets.Dataset) -> tuple[pg.VAE, object]:
-    make = recipes.chosen(name)
+    make = recipes.named(name)
     # A VampPrior's pseudo-inputs start at data.
     extra = {"data": data.train} if "data" in inspect.signature(make).parameters else {}
     return make(data.event_shape, D, **extra)

@@ -24,9 +24,8 @@ from torch import Tensor
 
 import pyrogeo as pg
 from pyrogeo.errors import GeodesicWarning
-from pyrogeo.geometry import Curve, Metric, Newton, Spline, geodesic
-from pyrogeo.geometry.curves.distances import distance_matrix
-from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.geometry import Curve, Metric, Newton, Spline, distance_matrix, geodesic
+from pyrogeo.recipes import standard_vae
 
 
 class HalfPlane(Metric):

@@ -30,7 +30,7 @@ from pyro.infer import NUTS
 import pyrogeo as pg
 from pyrogeo.geometry import DiagonalCentroidMetric
 from pyrogeo.moves import State, hmc
-from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.recipes import standard_vae
 
 
 def timed(work: Callable) -> tuple[float, object]:

@@ -33,7 +33,7 @@ from pyrogeo.geometry import (
     geodesic,
     volume_seeking,
 )
-from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.recipes import standard_vae
 
 # Digits from and to, of which SEED takes an image each.
 PAIRS = ((0, 1), (6, 9), (4, 3), (2, 7))

@@ -21,9 +21,8 @@ from torch import Tensor
 import pyrogeo as pg
 from pyrogeo import plots
 from pyrogeo._random import forked
-from pyrogeo.distributions.smc import anneal
 from pyrogeo.geometry import DiagonalCentroidMetric
-from pyrogeo.recipes.standard import standard_vae
+from pyrogeo.recipes import standard_vae
 from pyrogeo.sampling import paper_protocol
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -141,8 +140,9 @@ def draw_exact(posterior, metric: pg.CentroidMetric) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
     crowd = pg.CentroidMetric.from_posterior(posterior, n_centroids=None)
     for factor, colour in zip((1, 1.5, 2, 3), COLOURS, strict=False):
+        law = pg.RiemannianUniform(crowd.with_bandwidth(factor * crowd.bandwidth.item()))
         with forked(0):
-            run = anneal(crowd.with_bandwidth(factor * crowd.bandwidth.item()), 2048)
+            run = law.population(2048)
         beta = (0, *run.temperatures)
         axes[0].plot(
             range(len(beta)), beta, "o-", ms=4, color=colour, label=f"bandwidth {factor:g}ρ"
