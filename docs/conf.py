@@ -14,6 +14,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from pyrogeo.recipes import CATALOGUE
+from pyrogeo.sampling.methods import METHODS
 
 HERE = Path(__file__).parent
 
@@ -77,6 +78,21 @@ def recipes_table() -> str:
     return "\n".join(["| recipe | what it is | source |", "|:--|:--|:--|", *rows]) + "\n"
 
 
+def methods_table() -> str:
+    """The ways of drawing, whose words are in their records."""
+    rows = [
+        f"| `{name}` | {record.summary} | {_yes(record.uniform)} | {_yes(record.independent)} "
+        f"| {', '.join(record.needs)} | {', '.join(f'`{word}`' for word in record.settings)} |"
+        for name, record in METHODS.items()
+    ]
+    head = "| name | what it draws | of √det G | independent | needs | settings |"
+    return "\n".join([head, "|:--|:--|:--|:--|:--|:--|", *rows]) + "\n"
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
+
+
 def mathml(latex: str, display: str) -> str:
     """MathML, which browsers draw themselves."""
     return latex2mathml.converter.convert(latex, display=display)
@@ -108,6 +124,7 @@ def setup(app: Sphinx) -> None:
 copied_tutorials()
 (HERE / "_generated" / "static").mkdir(parents=True, exist_ok=True)
 (HERE / "_generated" / "recipes.md").write_text(recipes_table())
+(HERE / "_generated" / "methods.md").write_text(methods_table())
 # A font whose brackets and roots grow with what they hold; most machines have none.
 shutil.copy(
     Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf",
