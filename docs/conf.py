@@ -14,7 +14,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from pyrogeo.recipes import CATALOGUE
-from pyrogeo.sampling.methods import METHODS
+from pyrogeo.sampling.methods import METHODS, Method
 
 HERE = Path(__file__).parent
 
@@ -81,16 +81,16 @@ def recipes_table() -> str:
 def methods_table() -> str:
     """The ways of drawing, whose words are in their records."""
     rows = [
-        f"| `{name}` | {record.summary} | {_yes(record.uniform)} | {_yes(record.independent)} "
-        f"| {', '.join(record.needs)} | {', '.join(f'`{word}`' for word in record.settings)} |"
+        f"| `{name}` | {record.summary} | {', '.join(record.needs)} | {_own_settings(record)} |"
         for name, record in METHODS.items()
     ]
-    head = "| name | what it draws | of √det G | independent | needs | settings |"
-    return "\n".join([head, "|:--|:--|:--|:--|:--|:--|", *rows]) + "\n"
+    head = "| name | what it draws | what it needs | settings of its own |"
+    return "\n".join([head, "|:--|:--|:--|:--|", *rows]) + "\n"
 
 
-def _yes(fact: bool) -> str:
-    return "yes" if fact else "no"
+def _own_settings(record: Method) -> str:
+    common = ("num_chains", "seed", "progress")
+    return ", ".join(f"`{name}`" for name in record.settings if name not in common)
 
 
 def mathml(latex: str, display: str) -> str:
@@ -116,8 +116,16 @@ def skipped(app, what, name, obj, skip, options) -> bool | None:
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def without_object(app: Sphinx, doctree: nodes.document) -> None:
+    """Takes out that a class derives from `object`, which goes without saying."""
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        if paragraph.astext() == "Bases: object":
+            paragraph.parent.remove(paragraph)
+
+
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-skip-member", skipped)
+    app.connect("doctree-read", without_object)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
 
 
