@@ -5,6 +5,7 @@ python -m sphinx -W docs docs/_build/html
 
 import html
 import shutil
+from importlib import import_module
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -12,11 +13,20 @@ import latex2mathml.converter
 import ziamath
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 
 from pyrogeo.recipes import CATALOGUE
 from pyrogeo.sampling.methods import METHODS, Method
 
 HERE = Path(__file__).parent
+# Whose public names all have an entry in the reference.
+PUBLIC = [
+    "vae", "vae.priors", "vae.guides", "vae.likelihoods", "vae.networks", "vae.objectives", "recipes",
+    "latents", "geometry", "interpolation", "distributions", "annealing", "moves", "sampling",
+    "sampling.methods", "verdict", "plots", "datasets", "run", "reports", "jobs.fit", "jobs.sample",
+    "jobs.demo", "errors",
+]  # fmt: skip
 
 project = "pyrogeo"
 author = "the pyrogeo contributors"
@@ -116,16 +126,28 @@ def skipped(app, what, name, obj, skip, options) -> bool | None:
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
-def without_object(app: Sphinx, doctree: nodes.document) -> None:
+def without_object(_: Sphinx, doctree: nodes.document) -> None:
     """Takes out that a class derives from `object`, which goes without saying."""
     for paragraph in list(doctree.findall(nodes.paragraph)):
         if paragraph.astext() == "Bases: object":
             paragraph.parent.remove(paragraph)
 
 
+def check_complete(_: Sphinx, env: BuildEnvironment) -> None:
+    """Warns of public names of the library without an entry in the reference."""
+    entries = env.domaindata["py"]["objects"]
+    for room in PUBLIC:
+        module = import_module(f"pyrogeo.{room}")
+        public = [name for name in module.__all__ if callable(getattr(module, name))]
+        missing = [name for name in public if f"pyrogeo.{room}.{name}" not in entries]
+        if missing:
+            logging.getLogger(__name__).warning("no entry: %s of %s", missing, module.__name__)
+
+
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-skip-member", skipped)
     app.connect("doctree-read", without_object)
+    app.connect("env-check-consistency", check_complete)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
 
 

@@ -17,11 +17,16 @@ class Dataset:
     """Data in three parts, each of shape `(N, *event)`, with integer labels of shape `(N,)` or None.
 
     Attributes:
-        train, validation, test: the data.
-        train_labels, validation_labels, test_labels: their classes, or None.
+        train: the data to train on.
+        validation: held out, to stop and to choose by.
+        test: held out from that too.
+        train_labels: classes of the training data, or None; the next two likewise.
+        validation_labels: of the validation data.
+        test_labels: of the test data.
         name: what the data are, for tables and run folders.
         classes: what the labels stand for, in their order; empty where they are plain numbers.
-        location, scale: of a standardised table, whose numbers were `location + scale * x`.
+        location: of a standardised table, whose numbers were `location + scale * x`; else None.
+        scale: likewise.
 
     >>> Dataset(torch.rand(8, 3), torch.rand(1, 3), torch.rand(2, 3)).event_shape
     (3,)

@@ -24,7 +24,8 @@ class BandwidthChoice(NamedTuple):
     Attributes:
         bandwidth: ρ of the highest held-out log-likelihood.
         log_likelihood: there, in nats per latent point.
-        bandwidths, curve: the ρ searched and their log-likelihoods, both of shape `(n,)`.
+        bandwidths: the ρ searched, shape `(n,)`.
+        curve: their log-likelihoods, shape `(n,)`.
     """
 
     bandwidth: float

@@ -39,7 +39,8 @@ class DistanceMap:
 
     Attributes:
         point: shape `(2,)`.
-        x, y: the grid's axes, shape `(W,)` and `(H,)`.
+        x: the grid's first axis, shape `(W,)`.
+        y: its second, shape `(H,)`.
         distances: shape `(H, W)`, in the order of pictures: `distances[i, j]` belongs to
             `(x[j], y[i])`. Infinite outside the metric's domain and where no path leads.
     """

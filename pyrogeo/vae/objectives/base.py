@@ -72,8 +72,9 @@ class Objective(ELBO):
     """An objective says `differentiable_loss`; the other methods follow.
 
     Attributes:
-        uses_beta, needs_entropy, reads_parameters: its `Traits`, of the class or of one object. Ours
-            read no parameter sites unless they say so.
+        uses_beta: one of its `Traits`, of the class or of one object, as the next two.
+        needs_entropy: another.
+        reads_parameters: another. Ours read no parameter sites unless they say so.
 
     >>> import torch, pyrogeo as pg
     >>> class NegativeJoint(Objective):  # −log p(x, z) at the guide's z, without the entropy of q
