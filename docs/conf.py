@@ -126,6 +126,13 @@ def skipped(app, what, name, obj, skip, options) -> bool | None:
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def whole_sentences(app, what, name, obj, options, lines: list[str]) -> None:
+    """Breaks a property's first line at its colons, before which napoleon would see a type."""
+    if what == "property" and lines:
+        *before, last = lines[0].split(": ")
+        lines[:1] = [f"{part}:" for part in before] + [last]
+
+
 def without_object(_: Sphinx, doctree: nodes.document) -> None:
     """Takes out that a class derives from `object`, which goes without saying."""
     for paragraph in list(doctree.findall(nodes.paragraph)):
@@ -146,6 +153,7 @@ def check_complete(_: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-skip-member", skipped)
+    app.connect("autodoc-process-docstring", whole_sentences, priority=400)  # napoleon has 500
     app.connect("doctree-read", without_object)
     app.connect("env-check-consistency", check_complete)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))

@@ -55,7 +55,7 @@ def program(
 
     Args:
         data: whose shape it is for.
-        latent_dim: d.
+        latent_dim: d, the number of latent dimensions.
         recipe: name of a published system; None for a `standard_vae`.
         options: of the recipe, such as `"num_particles=5"`.
         seed: of the initial weights.

@@ -1,4 +1,4 @@
-"""One folder for a run: what was asked for, what was trained, what was drawn.
+"""One folder for a run: what was asked for, what was trained, what was drawn::
 
     run.json                    the manifest: steps that happened, their files, digests and settings
     vae/                        words and weights of the VAE
