@@ -1,4 +1,6 @@
-"""The published systems, each said in parts: functions that return `(vae, objective)` for `fit`::
+"""The published systems, each said in parts.
+
+A recipe is a function that returns `(vae, objective)` for `fit`::
 
     vae, objective = pg.recipes.iwae((1, 8, 8), 16, num_particles=10)
     pg.fit(vae, digits.train, objective=objective)
