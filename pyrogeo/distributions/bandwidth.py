@@ -8,7 +8,6 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from pyrogeo.distributions._precision import precision_of
 from pyrogeo.distributions.mixture import log_components
 from pyrogeo.geometry import CentroidMetric
 
@@ -60,7 +59,7 @@ def choose_bandwidth(metric: CentroidMetric, validation_latents: Tensor) -> Band
         raise ValueError("validation_latents: expected at least one point, all finite")
     d = metric.dimension
     with torch.no_grad():
-        squares = metric.squared_distances(validation_latents.to(precision_of(metric)))
+        squares = metric.squared_distances(validation_latents.to(metric.dtype))
         log_dets = metric.log_det_covariances()
 
     def mean_log_likelihood(log_rho: float) -> float:

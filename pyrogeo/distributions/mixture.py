@@ -8,8 +8,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrogeo.distributions._precision import check_dtype, in_precision_of, precision_of
 from pyrogeo.geometry import CentroidMetric
+from pyrogeo.geometry.precision import floating_point, in_precision_of_the_metric
 
 __all__ = ["GeometricMixture", "HasCentroids", "StartingLaw", "log_components"]
 
@@ -77,26 +77,25 @@ class GeometricMixture(TorchDistribution):
     ):
         if not isinstance(metric, HasCentroids):
             raise ValueError(f"expected a CentroidMetric, got {type(metric)}")
-        self.metric, self.dtype = metric, check_dtype(dtype)
+        self.metric, self.dtype = metric, floating_point("dtype", dtype)
         super().__init__(event_shape=torch.Size((metric.dimension,)), validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         flat = value.reshape(-1, self.metric.dimension)
-        total = in_precision_of(self.metric, self._log_prob, flat)
+        total = in_precision_of_the_metric(lambda _, z: self._log_prob(z))(self.metric, flat)
         return total.reshape(value.shape[:-1]).to(self.dtype or value.dtype)
 
     def log_prob_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The log-density and its gradient in closed form, for points `(B, d)` and in their dtype."""
-        both = in_precision_of(
-            self.metric, lambda z: self.metric.in_blocks(self._value_and_grad, z), z
-        )
+        blocks = in_precision_of_the_metric(lambda m, z: m.in_blocks(self._value_and_grad, z))
+        both = blocks(self.metric, z)
         return both[:, 0], both[:, 1:]
 
     def component(self, z: Tensor) -> Tensor:
         """Index of the component that each of the points `(B, d)` most likely belongs to, shape `(B,)`."""
-        z = z.to(precision_of(self.metric))
+        z = z.to(self.metric.centroids.dtype)
         return self.metric.in_blocks(lambda block: self._log_components(block).argmax(-1), z)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:

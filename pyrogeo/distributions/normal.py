@@ -14,7 +14,6 @@ from pyrogeo._checks import positive, whole
 from pyrogeo._random import forked, fresh_seed
 from pyrogeo.annealing import Proposal, effective_share, systematic
 from pyrogeo.distributions._kept import Kept, seed_of
-from pyrogeo.distributions._precision import in_precision_of, precision_of
 from pyrogeo.distributions.proposal import FromDistribution, as_proposal, proposal_of
 from pyrogeo.errors import GeodesicWarning, NonFiniteDensityError, SamplingWarning
 from pyrogeo.geometry import Curve, Metric, geodesic
@@ -116,7 +115,7 @@ class RiemannianNormal(TorchDistribution):
         **options: Any,
     ):
         _check(metric, loc)
-        wanted = precision_of(metric) or loc.dtype
+        wanted = metric.dtype or loc.dtype
         self.metric, self.loc = metric, loc.detach().clone().to(wanted)
         check_inside(metric, self.loc, "loc: ")
         self.sigma = positive("sigma", sigma)
@@ -142,11 +141,8 @@ class RiemannianNormal(TorchDistribution):
         if z.shape[-1:] != self.event_shape:
             raise ValueError(f"expected points (*, {len(self.loc)}), got {tuple(z.shape)}")
         flat = z.reshape(-1, len(self.loc))
-        if torch.promote_types(z.dtype, self.loc.dtype) == self.loc.dtype:
-            value = self._log_density(flat.to(self.loc.dtype)).to(z.dtype)
-        else:  # finer points than the density's are cast if the metric has a precision of its own
-            value = in_precision_of(self.metric, self._log_density, flat)
-        return value.reshape(z.shape[:-1])
+        precision = self.metric.dtype or torch.promote_types(z.dtype, self.loc.dtype)
+        return self._log_density(flat.to(precision)).to(z.dtype).reshape(z.shape[:-1])
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density with its estimated constant, whose error is `log_normalizer_error`."""

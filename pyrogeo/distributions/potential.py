@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from pyrogeo.distributions._precision import in_precision_of
 from pyrogeo.distributions.proposal import Proposal, proposal_of
 from pyrogeo.geometry import Metric
+from pyrogeo.geometry.precision import in_precision_of_the_metric
 
 __all__ = ["Potential"]
 
@@ -39,13 +39,18 @@ class Potential:
     def __call__(self, params: dict[str, Tensor]) -> Tensor:
         z = params["z"]
         if torch.is_grad_enabled() and z.requires_grad:
-            return in_precision_of(self.metric, lambda z: _ClosedForm.apply(z, self.metric)[0], z)
-        return -in_precision_of(self.metric, self.metric.log_volume_element, z)
+            return _in_closed_form(self.metric, z)
+        return -self.metric.log_volume_element(z)
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """U and ∇U at points `(*, d)`, detached, of shapes `(*,)` and `(*, d)`."""
-        value, gradient = in_precision_of(self.metric, self.metric.log_volume_element_and_grad, z)
+        value, gradient = self.metric.log_volume_element_and_grad(z)
         return -value, -gradient
+
+
+@in_precision_of_the_metric
+def _in_closed_form(metric: Metric, z: Tensor) -> Tensor:
+    return _ClosedForm.apply(z, metric)[0]
 
 
 class _ClosedForm(torch.autograd.Function):

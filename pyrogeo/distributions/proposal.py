@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrogeo.annealing import Proposal
-from pyrogeo.distributions._precision import precision_of
 from pyrogeo.distributions.mixture import HasCentroids, StartingLaw
 from pyrogeo.geometry import Metric
 
@@ -133,7 +132,7 @@ def proposal_of(metric: Metric) -> Proposal | None:
     """
     own = getattr(metric, "proposal", None)
     if callable(own):
-        return as_proposal(own(), precision_of(metric))
+        return as_proposal(own(), metric.dtype)
     return StartingLaw(metric) if isinstance(metric, HasCentroids) else None
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pyrogeo.annealing import Population, Proposal
-from pyrogeo.distributions._precision import in_precision_of
 from pyrogeo.errors import SamplingWarning
 from pyrogeo.geometry import Metric
 
@@ -43,7 +42,7 @@ class VolumeElement:
         """½ log det G at points `(n, d)`, shape `(n,)`."""
         inside = self.metric.contains(z)
         if inside.all():
-            return in_precision_of(self.metric, self.metric.log_volume_element, z)
+            return self.metric.log_volume_element(z)
         value = torch.full_like(z[:, 0], -torch.inf)
         return value.masked_scatter(inside, self.value(z[inside])) if inside.any() else value
 
@@ -51,7 +50,7 @@ class VolumeElement:
         """½ log det G and its gradient, of shapes `(n,)` and `(n, d)`."""
         inside = self.metric.contains(z)
         if inside.all():
-            return in_precision_of(self.metric, self.metric.log_volume_element_and_grad, z)
+            return self.metric.log_volume_element_and_grad(z)
         value, gradient = torch.full_like(z[:, 0], -torch.inf), torch.zeros_like(z)
         if inside.any():
             some, slope = self.value_and_grad(z[inside])

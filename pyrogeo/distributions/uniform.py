@@ -14,17 +14,12 @@ from pyrogeo._random import forked, fresh_seed
 from pyrogeo._threads import threads_for
 from pyrogeo.annealing import Population, Proposal, anneal
 from pyrogeo.distributions._kept import Kept, seed_of
-from pyrogeo.distributions._precision import (
-    check_dtype,
-    device_of,
-    in_precision_of,
-    precision_of,
-)
 from pyrogeo.distributions.potential import Potential
 from pyrogeo.distributions.proposal import as_proposal, proposal_of
 from pyrogeo.distributions.smc import VolumeElement, warn_if_hard
 from pyrogeo.errors import VacuumWarning
 from pyrogeo.geometry import Metric
+from pyrogeo.geometry.precision import floating_point
 
 __all__ = ["RiemannianUniform", "VolumeEstimate"]
 
@@ -114,8 +109,8 @@ class RiemannianUniform(TorchDistribution):
     ):
         if not isinstance(metric, Metric):
             raise ValueError(f"expected a Metric, got {type(metric)}")
-        self.metric, self.dtype = metric, check_dtype(dtype)
-        self._own = None if proposal is None else as_proposal(proposal, precision_of(metric))
+        self.metric, self.dtype = metric, floating_point("dtype", dtype)
+        self._own = None if proposal is None else as_proposal(proposal, metric.dtype)
         d = _dimension(metric, self._own, dimension)
         if self._log_vacuum_volume == math.inf:
             raise ValueError(
@@ -138,7 +133,7 @@ class RiemannianUniform(TorchDistribution):
 
     def log_density(self, z: Tensor) -> Tensor:
         """½ log det G(z), the log-density up to `log_volume`, for points `(*, d)`, shape `(*,)`."""
-        value = in_precision_of(self.metric, self.metric.log_volume_element, z)
+        value = self.metric.log_volume_element(z)
         return value.to(self.dtype or value.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -229,7 +224,7 @@ class RiemannianUniform(TorchDistribution):
     def device(self) -> torch.device:
         """Where draws are made: the metric's device, and if it has none the proposal's."""
         scale = getattr(self._own, "scale", None)
-        return scale.device if torch.is_tensor(scale) else device_of(self.metric)
+        return scale.device if torch.is_tensor(scale) else self.metric.device or torch.device("cpu")
 
     @property
     def num_starts(self) -> int:

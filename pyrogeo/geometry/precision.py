@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["cast", "hold_", "in_precision_of_the_metric"]
+__all__ = ["cast", "floating_point", "hold_", "in_precision_of_the_metric"]
 
 _OF_POINTS = (torch.float32, torch.float64)
 _LEAST_EXPONENTS = {torch.float32: -60.0, torch.float64: -300.0}
@@ -69,6 +69,17 @@ def hold_(exponent: Tensor) -> Tensor:
     subnormal, with which a processor multiplies many times slower. What is held has no gradient.
     """
     return exponent.clamp_(min=_LEAST_EXPONENTS.get(exponent.dtype))
+
+
+def floating_point(name: str, dtype: torch.dtype | None) -> torch.dtype | None:
+    """A floating-point dtype, or None.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"{name}: expected a floating-point dtype or None, got {dtype!r}")
+    return dtype
 
 
 def _tensors_among(args: tuple, options: dict[str, Any]) -> list[Tensor]:
