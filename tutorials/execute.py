@@ -2,6 +2,8 @@
 
 python tutorials/execute.py                    # all, in place
 python tutorials/execute.py --smoke 02 04      # these two, with PYROGEO_SMOKE=1, nothing written
+
+Tutorial 6 shows a Pythae model only where `pythae` can be imported: have it before committing outputs.
 """
 
 import argparse
