@@ -1,11 +1,15 @@
 from . import datasets as datasets
+from . import distributions as distributions
 from . import errors as errors
 from . import geometry as geometry
 from . import interpolation as interpolation
 from . import latents as latents
 from . import plots as plots
 from . import recipes as recipes
+from . import reports as reports
 from . import run as run
+from . import sampling as sampling
+from . import verdict as verdict
 from .distributions import GeometricMixture as GeometricMixture
 from .distributions import RiemannianUniform as RiemannianUniform
 from .geometry import CentroidMetric as CentroidMetric

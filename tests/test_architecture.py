@@ -215,7 +215,16 @@ except SystemExit:
 
 
 def test_names_of_the_top_level():
-    for name in ("run", "interpolation", "geometry", "methods", "latents", "__version__"):
+    for name in (
+        "run",
+        "interpolation",
+        "geometry",
+        "methods",
+        "latents",
+        "verdict",
+        "distributions",
+        "__version__",
+    ):
         assert getattr(pyrogeo, name)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = pyrogeo.nonsense

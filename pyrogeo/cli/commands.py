@@ -259,7 +259,7 @@ def plot(run: o.RunFolder, name: o.Name = None, force: o.Force = False) -> None:
 @app.command()
 def report(
     run: o.RunFolder,
-    name: o.Name = None,
+    name: o.Beside = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -19,6 +19,10 @@ Method = Annotated[str, typer.Option(metavar="|".join(METHODS), help=f"{_WAYS}."
 Progress = Annotated[bool, typer.Option(help="Show progress bars.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Name = Annotated[str | None, typer.Option(help="Set of draws [default: the last].", metavar="NAME")]
+Beside = Annotated[
+    str | None,
+    typer.Option(help="Set of draws to show, beside exact ones [default: all].", metavar="NAME"),
+]
 
 Data = Annotated[
     str,

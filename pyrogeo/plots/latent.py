@@ -94,7 +94,7 @@ def _chains_of(draws: Any) -> list[tuple[str, np.ndarray]]:
         return [(f"{len(draws)} draws", as_points(draws))]
     z = group_arrays(draws, "posterior")["z"]
     if len(z) > 6:
-        return [(f"draws of {len(z)} chains", z.reshape(-1, z.shape[-1]))]
+        return [(f"{z.shape[0] * z.shape[1]} draws", z.reshape(-1, z.shape[-1]))]
     return [(f"draws, chain {i}", chain) for i, chain in enumerate(z)]
 
 

@@ -1,15 +1,15 @@
 """One folder for a run: what was asked for, what was trained, what was drawn::
 
-    run.json                    the manifest: steps that happened, their files, digests and settings
-    vae/                        words and weights of the VAE
-    history.json                losses of each epoch
-    posterior.safetensors       q(z|x) of the training data, their labels, and a few test data
-    training.safetensors        the training data, evenly thinned to 64 MiB, to hold samples against
-    draws/NAME.nc               a set of draws, as NetCDF
+    run.json                        the manifest: steps that happened, their files, digests and settings
+    vae/                            words and weights of the VAE
+    history.json                    losses of each epoch
+    posterior.safetensors           q(z|x) of the training data, their labels, and a few test data
+    training.safetensors            the training data, evenly thinned to 64 MiB, to hold samples against
+    draws/NAME.nc                   a set of draws, as NetCDF
     draws/NAME.metric.safetensors   the metric that they were drawn with
-    draws/NAME.verdict.json     the verdict on them
-    decoded/NAME.npz            what they decode to
-    figures/                    pictures
+    draws/NAME.verdict.json         the verdict on them
+    decoded/NAME.npz                what they decode to
+    figures/                        pictures
 
 Sets of draws have names; where none is given, the last one is meant. Nothing is pickled, nothing is replaced
 unless it is asked for, and paths within are relative, so a folder can be moved.

@@ -70,7 +70,7 @@ def sample_smc(
     warn_if_hard(runs, density.proposal)
     z = torch.stack(draws)
     attrs = {
-        "method": "smc",
+        "method": "exact",
         "seed": seed,
         "incomplete": len(runs) < num_runs,
         "log_volume": [run.log_normalizer for run in runs],

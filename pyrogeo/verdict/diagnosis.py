@@ -205,12 +205,6 @@ def _row(x: np.ndarray, groups: int) -> dict[str, float]:
     }
 
 
-def draws_method(draws: Any) -> str:
-    """How the draws were made, by earlier names, until reports and runs read `record_of`."""
-    name = record_of(draws).name
-    return {"exact": "smc", "nuts": "chains", "hmc": "chains", "batch": "chains"}.get(name, name)
-
-
 def _diagnose_runs(draws: Any, density: Any) -> Diagnosis:
     """The verdict on independent runs, within which draws are not independent."""
     quantities, table = series(draws)

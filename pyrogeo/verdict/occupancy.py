@@ -108,10 +108,12 @@ def visited(density: RiemannianUniform, z: np.ndarray, ess: float) -> tuple[list
     )
     missed = []
     if found["differing"]:
+        share = found["missed_share"]
         missed = [
-            f"Modes are missed: {found['differing']} centroids are visited otherwise than by exact draws, "
-            f"and those visited too little hold {found['missed_share']:.0%} of the mass. Draw exactly "
-            "with RiemannianUniform.sample."
+            f"{'Modes are missed' if share else 'The mass is elsewhere'}: {found['differing']} centroids are "
+            "visited otherwise than by exact draws"
+            + (f", and those visited too little hold {share:.0%} of the mass" if share else "")
+            + ". Draw exactly with RiemannianUniform.sample."
         ]
     notes = [
         f"The draws are spread over {perplexity:.0f} centroids (perplexity), exact draws over {exact:.0f}."

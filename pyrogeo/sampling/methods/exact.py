@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pyrogeo.sampling.methods.record import Method, signed
+from pyrogeo.sampling.methods.record import Method
 
 __all__ = ["METHOD"]
 
@@ -12,16 +12,19 @@ def draw(
     num_samples: int,
     *,
     num_chains: int = 8,
+    proposal: Any = None,
     seed: int | None = None,
     progress: bool = True,
 ) -> Any:
-    """Independent runs of sequential Monte Carlo, `num_chains` of them: `pyrogeo.sample_smc`."""
+    """Independent runs of sequential Monte Carlo, `num_chains` of them: `pyrogeo.sample_smc`.
+
+    `proposal` is that of `RiemannianUniform`, where the metric brings none.
+    """
     from pyrogeo.distributions import RiemannianUniform
     from pyrogeo.sampling.exact import sample_smc
 
-    density = RiemannianUniform(metric)
-    draws = sample_smc(density, num_samples, num_chains, seed=seed, progress=progress)
-    return signed(draws, METHOD.name)
+    density = RiemannianUniform(metric, proposal=proposal)
+    return sample_smc(density, num_samples, num_chains, seed=seed, progress=progress)
 
 
 METHOD = Method(
