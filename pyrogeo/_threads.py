@@ -6,7 +6,7 @@ for the smallest work; beside a process that keeps a core busy they take two to 
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import torch
 
@@ -48,7 +48,21 @@ def _free_cores() -> float:
     )
     try:
         with open("/proc/loadavg") as file:
-            running = int(file.read().split()[3].split("/")[0]) - 1  # this one is among them
+            running = int(file.read().split()[3].split("/")[0]) - _own_running_threads()
     except OSError:
         running = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
     return cores - running
+
+
+def _own_running_threads() -> int:
+    """Threads of this process that run: the caller's, and those that spin after their share of a product.
+
+    Raises:
+        OSError: where the system does not say.
+    """
+    running = 0
+    for task in os.listdir("/proc/self/task"):
+        with suppress(FileNotFoundError), open(f"/proc/self/task/{task}/stat") as file:
+            # The name, in brackets, may hold anything; the state follows the last bracket.
+            running += file.read().rpartition(")")[2].split()[0] == "R"
+    return running
