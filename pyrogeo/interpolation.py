@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrogeo._checks import whole
+from pyrogeo._checks import as_tensor, whole
 from pyrogeo.geometry import Curve, Geodesic, Metric, Newton, geodesic
 from pyrogeo.vae import VAE
+from pyrogeo.vae.likelihoods import picture
 
 __all__ = ["Interpolation", "interpolate"]
 
@@ -84,13 +85,13 @@ def interpolate(
         shortest = geodesic(metric, start, end, **options)
     curve = Curve.line(start, end) if shortest is None else shortest.curve
     latent = curve(torch.linspace(0, 1, num, dtype=torch.float64, device=start.device))
-    frames = vae.decode(latent.to(start).flatten(0, 1)).mean
+    frames = picture(vae.decode(latent.to(start).flatten(0, 1)))
     return Interpolation(latent, frames.unflatten(0, latent.shape[:2]), curve, shortest)
 
 
 def _means(vae: VAE, name: str, x: Tensor) -> Tensor:
     """Posterior means, shape `(B, d)`."""
-    if not torch.is_tensor(x) or x.dim() < 2 or len(x) == 0:
-        got = tuple(x.shape) if torch.is_tensor(x) else type(x)
-        raise ValueError(f"{name}: expected data of shape (B, *event), got {got}")
+    x = as_tensor(name, x)
+    if x.dim() < 2 or len(x) == 0:
+        raise ValueError(f"{name}: expected data of shape (B, *event), got {tuple(x.shape)}")
     return vae.embed(x).mean

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyrogeo._checks import whole
 from pyrogeo.vae import VAE
+from pyrogeo.vae.likelihoods import picture
 
 __all__ = ["images", "reconstructions"]
 
@@ -80,7 +81,7 @@ def reconstructions(vae: VAE, data: Tensor, ax: Axes | None = None, columns: int
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['data', 'reconstruction']
     """
-    again = vae.decode(vae.embed(data).mean).mean.cpu()
+    again = picture(vae.decode(vae.embed(data).mean)).cpu()
     data = torch.as_tensor(data).cpu()
     if data.dim() == 4:
         data, again = data[:columns], again[:columns]

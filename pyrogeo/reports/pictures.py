@@ -20,6 +20,7 @@ from pyrogeo import plots
 from pyrogeo.run import Run
 from pyrogeo.sampling.methods import record_of
 from pyrogeo.vae import VAE
+from pyrogeo.vae.likelihoods import picture
 
 __all__ = ["Picture", "draw", "of_draws", "of_training", "save"]
 
@@ -159,7 +160,7 @@ def _images_beside_nearest(vae: VAE, training: Tensor, sets: dict[str, Any]) -> 
         z = torch.from_numpy(draws.posterior["z"].to_numpy())[:_ROWS]
         some = z[:, torch.linspace(0, z.shape[1] - 1, min(_COLUMNS, least)).long()]
         for number, chain in enumerate(some):
-            samples = vae.decode(chain).mean.cpu()
+            samples = picture(vae.decode(chain)).cpu()
             near = torch.cdist(samples.flatten(1), training.flatten(1)).argmin(1)
             rows += [samples, training[near]]
             words += [f"{name}, {number}", "nearest"]

@@ -15,6 +15,7 @@ from pyrogeo._tensors import read_tensors, write_tensors
 from pyrogeo.datasets import Dataset
 from pyrogeo.geometry.checks import has_moments, location_and_spread
 from pyrogeo.vae import VAE, History
+from pyrogeo.vae.likelihoods import picture
 from pyrogeo.verdict import Diagnosis
 
 __all__ = [
@@ -106,7 +107,7 @@ def read_diagnosis(path: Path) -> Diagnosis:
 
 def write_decoded(path: Path, vae: VAE, z: np.ndarray, kept: dict[str, Tensor]) -> None:
     """Latent points `(chain, draw, d)` and what they decode to, in the units that the data came in."""
-    data = vae.decode(torch.from_numpy(z).flatten(0, 1)).mean.cpu()
+    data = picture(vae.decode(torch.from_numpy(z).flatten(0, 1))).cpu()
     if "data_scale" in kept:
         data = kept["data_location"] + kept["data_scale"] * data
     np.savez_compressed(path, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))

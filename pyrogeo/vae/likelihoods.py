@@ -9,11 +9,11 @@ import itertools
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 
 from pyrogeo._checks import positive
 
-__all__ = ["Bernoulli", "ContinuousBernoulli", "Normal"]
+__all__ = ["Bernoulli", "ContinuousBernoulli", "Normal", "picture"]
 
 
 class GreyBernoulli(dist.Bernoulli):
@@ -97,6 +97,52 @@ class Normal(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         loc = _called(self.network, z)
         return _independent(dist.Normal(loc, self.log_scale.exp().expand_as(loc)), z)
+
+
+def picture(distribution: Distribution) -> Tensor:
+    """What a distribution of data looks like: its mean, or its mode where it has none.
+
+    Classes have no mean (torch calls it NaN), and neither has a Cauchy distribution.
+
+    Args:
+        distribution: of a likelihood, batch shape `(*,)`.
+
+    Returns:
+        data of shape `(*, *event)`.
+
+    Raises:
+        ValueError: for a distribution with neither.
+
+    >>> picture(dist.Categorical(torch.tensor([[0.1, 0.2, 0.7], [0.6, 0.2, 0.2]])).to_event(1))
+    tensor([2., 0.])
+    """
+    mean = _or_none(distribution, "mean")
+    if mean is not None and mean.isfinite().all():
+        return mean
+    mode = _or_none(distribution, "mode")
+    if mode is not None and (mean is None or not mode.isnan().any()):
+        return mode if mean is None else mode.to(mean.dtype)
+    if (
+        mean is not None and mean.isfinite().any()
+    ):  # it has one, and the network went astray here and there
+        return mean
+    raise ValueError(
+        f"{_innermost(distribution)} has neither a finite mean nor a mode, so that there is no picture of it; give "
+        "the likelihood's distribution a property mean, or decode(z).sample() draws data"
+    )
+
+
+def _or_none(distribution: Distribution, name: str) -> Tensor | None:
+    try:
+        return getattr(distribution, name)
+    except (NotImplementedError, AttributeError):
+        return None
+
+
+def _innermost(distribution: Distribution) -> str:
+    while isinstance(distribution, torch.distributions.Independent):
+        distribution = distribution.base_dist
+    return type(distribution).__name__
 
 
 def _called(network: nn.Module, z: Tensor) -> Tensor:

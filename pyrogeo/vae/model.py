@@ -17,11 +17,13 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
+from torch.distributions import constraints
 
-from pyrogeo._checks import not_negative, whole
+from pyrogeo._checks import as_tensor, not_negative, whole
 from pyrogeo._random import forked
 from pyrogeo.vae import folder as saved
 from pyrogeo.vae._batches import batched, joined
+from pyrogeo.vae._store import check_own
 
 __all__ = ["VAE"]
 
@@ -148,11 +150,13 @@ class VAE(nn.Module):
         return self.likelihood(z.flatten(0, -2)).log_prob(repeated).reshape(lead)
 
     def _register(self, name: str, part: nn.Module) -> None:
+        name = f"{self._name}.{name}"
         if not self.stepped_elsewhere:
-            pyro.module(f"{self._name}.{name}", part)
+            check_own(name, part)
+            pyro.module(name, part)
             return
         for parameter in itertools.islice(part.parameters(), 1):
-            pyro.param(f"{self._name}.{name}", parameter)
+            pyro.param(name, parameter)
 
     @contextlib.contextmanager
     def _plate(self, x: Tensor | None, size: int | None) -> Iterator[None]:
@@ -176,7 +180,7 @@ class VAE(nn.Module):
             `posterior_moments`, a flow say, the normal distribution of the same mean and covariance,
             estimated with the same noise every time.
         """
-        x = self._tensor(x)
+        x = self._data(x)
         moments = getattr(self.posterior, "posterior_moments", None)
         with self.evaluating():
             if moments is None:
@@ -194,7 +198,9 @@ class VAE(nn.Module):
         Returns:
             the likelihood's distribution, batch shape `(*,)`, event shape that of one datum.
         """
-        z = self._tensor(z)
+        z = as_tensor("z", z)
+        if not z.is_floating_point():
+            raise ValueError(f"z: expected floating-point numbers, got {z.dtype}")
         with self.evaluating():
             if z.dim() < 2:
                 return self.likelihood(self._cast(z))
@@ -207,16 +213,39 @@ class VAE(nn.Module):
     def _cast(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype)
 
-    @staticmethod
-    def _tensor(x: Any) -> Tensor:
-        """Floating-point numbers; what is white in integers cannot be known."""
-        try:
-            x = torch.as_tensor(x)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"expected a tensor or an array of numbers, got {type(x)}") from error
-        if not x.is_floating_point():
-            raise ValueError(f"expected floating-point numbers, got {x.dtype}")
-        return x
+    def _data(self, x: Any) -> Tensor:
+        """Data in the VAE's dtype, where they are kept exactly."""
+        x = as_tensor("x", x)
+        return x if x.is_floating_point() else self.from_integers(x)
+
+    def from_integers(self, x: Tensor) -> Tensor:
+        """Integers as numbers of the VAE's dtype, if they are what the likelihood is of: counts, or classes.
+
+        Yes and no are one and zero for any likelihood. Of other integers it cannot be known whether 255 or 16 is
+        white.
+
+        Raises:
+            ValueError: for integers under a likelihood of real numbers, and for some that the dtype rounds.
+
+        >>> from pyrogeo.recipes.standard import standard_vae
+        >>> standard_vae((5,), 2).from_integers(torch.zeros(10, 5, dtype=torch.uint8))
+        Traceback (most recent call last):
+        ValueError: expected floating-point numbers, got torch.uint8; x.float() for values as they are, x.float() / 255 for images of bytes
+        """
+        if x.dtype is not torch.bool and not self._support().is_discrete:
+            raise ValueError(
+                f"expected floating-point numbers, got {x.dtype}; x.float() for values as they are, "
+                "x.float() / 255 for images of bytes"
+            )
+        cast = x.to(self.dtype)
+        if not torch.equal(cast.to(x.dtype), x):
+            raise ValueError(f"{self.dtype} rounds integers of this size; use vae.double()")
+        return cast
+
+    def _support(self) -> constraints.Constraint:
+        """Of the likelihood, at some latent point."""
+        with self.evaluating(), forked(0, self.device):
+            return self.likelihood(self._cast(self.prior().sample((1,)))).support
 
     def log_likelihood(
         self,
@@ -244,7 +273,7 @@ class VAE(nn.Module):
         Source: Burda, Grosse, Salakhutdinov, *Importance weighted autoencoders*, 2016.
         """
         num_particles = whole("num_particles", num_particles)
-        x = self._tensor(x)
+        x = self._data(x)
         with self.evaluating(), forked(seed, self.device):
             values = [
                 self._importance_weighted(self._cast(batch), num_particles)

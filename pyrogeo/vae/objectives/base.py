@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import (
+    ELBO,
+    RenyiELBO,
+    ReweightedWakeSleep,
+    Trace_ELBO,
+    Trace_MMD,
+    TraceMeanField_ELBO,
+)
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from pyro.poutine.util import prune_subsample_sites
@@ -61,7 +68,8 @@ def traits_of(objective: ELBO) -> Traits:
     False
     """
     known = {
-        "uses_beta": not isinstance(objective, RenyiELBO),
+        "uses_beta": not isinstance(objective, (RenyiELBO, ReweightedWakeSleep, Trace_MMD)),
+        "needs_entropy": not isinstance(objective, Trace_MMD),
         "reads_parameters": type(objective) not in _ASK_WHETHER,
     }
     taken = Traits(**known)

@@ -8,11 +8,12 @@ import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Dataset as MapStyle
+
+from pyrogeo._checks import as_tensor, is_like_an_array
 
 __all__ = ["Batches", "DatasetBatches", "LoaderBatches", "TensorBatches", "batches_of"]
 
@@ -151,8 +152,8 @@ def batches_of(data: Any, batch_size: int, what: str = "data") -> Batches:
     >>> [tuple(batch.shape) for batch in batches_of(x, 2).shuffled(1)]  # none of a single datum
     [(2, 2), (3, 2)]
     """
-    if torch.is_tensor(data) or isinstance(data, np.ndarray):
-        return TensorBatches(torch.as_tensor(data), batch_size)
+    if torch.is_tensor(data) or is_like_an_array(data):
+        return TensorBatches(as_tensor(what, data), batch_size)
     if isinstance(data, DataLoader):
         return LoaderBatches(data, what)
     if isinstance(data, MapStyle) and not isinstance(data, IterableDataset):
@@ -178,12 +179,12 @@ def _pieces(n: int) -> int:
 def _datum(item: Any, what: str) -> Tensor:
     """The datum, or batch of them, without its label."""
     x = item[0] if isinstance(item, (tuple, list)) and len(item) else item
-    if not (torch.is_tensor(x) or isinstance(x, np.ndarray)):
+    if not (torch.is_tensor(x) or is_like_an_array(x)):
         raise ValueError(
             f"{what}: expected items that are a tensor, or a tuple whose first entry is one, got "
             f"{type(item) if x is item else f'a tuple of {type(x)}'}"
         )
-    return torch.as_tensor(x)
+    return as_tensor(what, x)
 
 
 def _size(loader: DataLoader) -> int | None:

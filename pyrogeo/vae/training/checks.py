@@ -1,19 +1,30 @@
 """Data at the door: what came, what was expected, before any long work."""
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import pyro
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
 
 from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import is_deterministic
 from pyrogeo.vae.training.batches import Batches
 
-__all__ = ["check_batches", "check_data", "check_entropy"]
+__all__ = ["check_batches", "check_data", "check_entropy", "check_objective"]
+
+
+_TRIED = 1024  # data with missing values that the parts are tried on
+_OTHERS = (
+    "take Trace_ELBO(), RenyiELBO(), or one of pyrogeo.objectives such as IWAE(num_particles=5)"
+)
 
 
 def check_batches(vae: VAE, batches: Batches, what: str = "data") -> Tensor:
@@ -34,25 +45,51 @@ def check_batches(vae: VAE, batches: Batches, what: str = "data") -> Tensor:
 def check_data(vae: VAE, x: Tensor, what: str = "data") -> None:
     """Whether guide and likelihood both take `x`, once it is in the VAE's dtype.
 
-    Integers are refused, since whether 255 or 16 is white cannot be known.
+    Integers are taken where the likelihood is one of integers, since otherwise whether 255 or 16 is white
+    cannot be known. NaN is a missing value, where both parts stay finite with it.
 
     Raises:
-        ValueError: for anything else than finite floating-point numbers of shape `(N, *event)` in
-            the support of the likelihood.
+        ValueError: for anything else than numbers of shape `(N, *event)` in the support of the likelihood.
     """
-    if not x.is_floating_point():
-        raise ValueError(
-            f"{what}: expected floating-point numbers, got {x.dtype}; for images of bytes, "
-            "x.float() / 255"
-        )
     if x.dim() < 2 or x.numel() == 0:
         raise ValueError(f"{what}: expected shape (N, *event) with N ≥ 1, got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        x = _made_of_integers(vae, x, what)
     x = x.to(vae.dtype)
-    bad = (~torch.isfinite(x)).sum().item()
-    if bad:
-        raise ValueError(f"{what}: expected finite numbers, got {bad} NaN or infinite values")
+    missing, infinite = (int(count(x).sum()) for count in (torch.isnan, torch.isinf))
+    if infinite:
+        raise ValueError(
+            f"{what}: expected finite numbers, got {missing + infinite} NaN or infinite values"
+        )
     with forked(0, vae.device):
+        if missing:
+            _check_missing(vae, x, what)
         _check_parts(vae, x, what)
+
+
+def _made_of_integers(vae: VAE, x: Tensor, what: str) -> Tensor:
+    try:
+        return vae.from_integers(x)
+    except Exception as error:  # a user's likelihood raises what it likes
+        raise ValueError(f"{what}: {error}") from error
+
+
+def _check_missing(vae: VAE, x: Tensor, what: str) -> None:
+    """Refuses NaN, unless guide and likelihood are finite with them."""
+    number = int(x.isnan().sum())
+    rows = x[x.isnan().flatten(1).any(1)][:_TRIED]
+    q = _made("guide", f"{what}: {number} are NaN, which the guide does not take", vae.embed, rows)
+    z = q.sample()
+    with torch.no_grad():
+        values = {"guide": z, "likelihood": vae.decode(z).log_prob(rows.to(vae.device))}
+    for part, value in values.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"{what}: expected finite numbers, got {number} NaN or infinite values, of which the {part} makes "
+                f"{'points' if part == 'guide' else 'log-probabilities'} that are not finite; for missing values "
+                "take a guide that sees x.nan_to_num() and x.isnan(), and a likelihood such as "
+                "pyro.distributions.NanMaskedNormal"
+            )
 
 
 def check_entropy(vae: VAE, x: Tensor, objective: Any) -> None:
@@ -65,6 +102,44 @@ def check_entropy(vae: VAE, x: Tensor, objective: Any) -> None:
             f"{type(objective).__name__}; take objectives.Reconstruction, WassersteinMMD or "
             "LatentAdversarial"
         )
+
+
+def check_objective(vae: VAE, x: Tensor, objective: Any) -> None:
+    """Refuses an objective whose loss is no number, and whatever its loss raises; `x` is a datum or more.
+
+    The loss says which epoch is best, and when training breaks down. So an objective that has gradients only,
+    as `TraceTailAdaptive_ELBO`, or one loss for each program, as `ReweightedWakeSleep`, cannot be trained
+    with here.
+    """
+    name = type(objective).__name__
+    x = x.expand(2, *x.shape[1:]).to(vae.device, vae.dtype)
+    try:
+        with _aside(vae):
+            loss = objective.loss(vae.model, vae.guide, x)
+    except Exception as error:  # a user's objective raises what it likes
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"objective: {name} has no loss for these programs: {reason}; {_OTHERS}"
+        ) from error
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        loss = loss.item()
+    if not isinstance(loss, (int, float)):
+        got = f"a {type(loss).__name__} of {len(loss)}" if isinstance(loss, tuple) else type(loss)
+        raise ValueError(f"objective: the loss of {name} is not one number but {got}; {_OTHERS}")
+
+
+@contextlib.contextmanager
+def _aside(vae: VAE) -> Iterator[None]:
+    """What is tried here leaves no trace: neither in the random state, nor with Pyro, nor in a batch norm."""
+    with (
+        forked(0, vae.device),
+        pyro.get_param_store().scope(),
+        vae.evaluating(),
+        torch.inference_mode(False),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # they come again, with the first step
+        yield
 
 
 def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
@@ -89,12 +164,15 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             f"{what}: the likelihood expects events of shape {tuple(likelihood.event_shape)}, "
             f"got {event}"
         )
-    inside = [likelihood.support.check(batch.to(vae.device)).all() for batch in x.split(4096)]
-    if not all(inside):
-        raise ValueError(
-            f"{what}: {type(vae.likelihood).__name__} expects values in {_support_of(likelihood)}, "
-            f"got {x.min():.4g} to {x.max():.4g}"
-        )
+    usual = likelihood.sample()  # stands for what is missing
+    for batch in x.split(4096):
+        batch = batch.to(vae.device)
+        known = torch.where(batch.isnan(), usual.to(batch), batch)
+        if not likelihood.support.check(known).all():
+            raise ValueError(
+                f"{what}: {type(vae.likelihood).__name__} expects {_support_of(likelihood)}, got values from "
+                f"{np.nanmin(x.cpu()):.4g} to {np.nanmax(x.cpu()):.4g}"
+            )
 
 
 def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribution:
@@ -109,8 +187,18 @@ def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribu
 
 
 def _support_of(likelihood: Distribution) -> str:
-    """For a message: its bounds, if it has some."""
+    """For a message: its numbers, and their bounds, if it has some."""
     base = getattr(likelihood.support, "base_constraint", likelihood.support)
+    kind = "integers" if base.is_discrete else "values"
     if hasattr(base, "lower_bound") and hasattr(base, "upper_bound"):
-        return f"[{base.lower_bound:g}, {base.upper_bound:g}]"
-    return str(base)
+        low, high = (_bound(base, name) for name in ("lower_bound", "upper_bound"))
+        return f"{kind} in [{low}, {high}]"
+    if hasattr(base, "lower_bound"):
+        return f"{kind} of at least {_bound(base, 'lower_bound')}"
+    return f"{kind} in {base}"
+
+
+def _bound(constraint: Constraint, name: str) -> str:
+    """A bound, of which each number of a datum may have its own."""
+    bounds = torch.as_tensor(getattr(constraint, name)).unique().tolist()
+    return f"{bounds[0]:g}" if len(bounds) == 1 else f"{bounds[0]:g} … {bounds[-1]:g}"

@@ -16,21 +16,22 @@ import pandas as pd
 import pyro
 import torch
 from pyro.infer import ELBO, Trace_ELBO
+from pyro.optim import PyroOptim
 from torch import Tensor
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapStyle
 from tqdm.auto import tqdm
 
-from pyrogeo._checks import positive, whole
+from pyrogeo._checks import whole
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.datasets.dataset import Dataset
 from pyrogeo.errors import NonFiniteLossError, PyrogeoWarning
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import Traits, traits_of
 from pyrogeo.vae.training.batches import Batches, batches_of
-from pyrogeo.vae.training.checks import check_batches, check_entropy
+from pyrogeo.vae.training.checks import check_batches, check_entropy, check_objective
 from pyrogeo.vae.training.engine import Engine, PlainEngine
+from pyrogeo.vae.training.makers import ADAM, PLATEAU, makers
 from pyrogeo.vae.training.state import (
     Checkpoint,
     Learner,
@@ -64,19 +65,15 @@ class History:
     seed: int
 
 
-_adam = partial(torch.optim.Adam, fused=True)  # one kernel for all parameters
-_plateau = partial(ReduceLROnPlateau, factor=0.5, patience=5)
-
-
 def fit(
     vae: VAE,
     data: Data,
     validation: Data | None = None,
     *,
     objective: ELBO | None = None,
-    optimizer: Callable[..., torch.optim.Optimizer] = _adam,
-    learning_rate: float = 1e-3,
-    scheduler: Callable[[torch.optim.Optimizer], Any] | None = _plateau,
+    optimizer: Callable[..., torch.optim.Optimizer] | PyroOptim = ADAM,
+    learning_rate: float | None = None,
+    scheduler: Callable[[torch.optim.Optimizer], Any] | PyroOptim | None = PLATEAU,
     epochs: int = 100,
     batch_size: int = _BATCH_SIZE,
     patience: int | None = None,
@@ -101,13 +98,16 @@ def fit(
             `pyrogeo.datasets.Dataset`, and otherwise none.
         objective: a Pyro ELBO, by default `Trace_ELBO()`, or one of `pyrogeo.objectives`. What it
             holds, if it has a `state_dict`, is part of the checkpoint.
-        optimizer: called as `optimizer(parameters, lr=learning_rate)`, by default Adam.
+        optimizer: called as `optimizer(parameters, lr=learning_rate)`, by default Adam; or one of
+            `pyro.optim`, such as `pyro.optim.ClippedAdam({"lr": 1e-3})`, of which one is then made for all
+            parameters. One whose step needs a closure, such as LBFGS, is refused.
         scheduler: called as `scheduler(optimizer)`, stepped after each epoch, by default
-            `ReduceLROnPlateau(optimizer, factor=0.5, patience=5)` as in the paper; None for none.
+            `ReduceLROnPlateau(optimizer, factor=0.5, patience=5)` as in the paper; None for none. A scheduler
+            of `pyro.optim` brings its optimiser with it, in this place or in the other.
         epochs: at most.
         batch_size: data of each step, by default 100; a last batch of a single datum joins the one before
             it. A loader has its own, and another number beside it is refused.
-        learning_rate: at the start.
+        learning_rate: at the start; by default 1e-3, or what an optimiser of `pyro.optim` says.
         patience: stop after so many epochs without improvement; None never does.
         seed: of shuffles and noise; None draws one from torch's global generator.
         device: to which the VAE is moved first.
@@ -133,14 +133,13 @@ def fit(
     """
     objective = Trace_ELBO() if objective is None else objective
     traits = _checked_traits(vae, objective)
-    _check_makers(optimizer=optimizer, scheduler=scheduler)
+    make = makers(optimizer, scheduler, learning_rate)
     epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
     patience = None if patience is None else whole("patience", patience)
-    make = partial(optimizer, lr=positive("learning_rate", learning_rate))
     file, engine = Checkpoint(checkpoint), PlainEngine(device)
     train, held_out = _parts_of(data, validation, batch_size)
-    stepper = engine.prepare(vae, make)
-    rates = scheduler(stepper) if scheduler else None
+    stepper = engine.prepare(vae, make.optimizer)
+    rates = make.scheduler(stepper)
     learner = Learner(
         vae=vae, objective=objective, traits=traits, optimizer=stepper, scheduler=rates
     )
@@ -245,19 +244,17 @@ def _checked_traits(vae: VAE, objective: Any) -> Traits:
         raise ValueError(f"expected a VAE, got {type(vae)}")
     if isinstance(objective, type):
         raise ValueError(f"objective: expected an instance such as {objective.__name__}()")
-    if not hasattr(objective, "loss_and_grads"):
-        raise ValueError(f"objective: expected a Pyro ELBO, got {type(objective)}")
+    for name in ("loss_and_grads", "loss"):
+        if not callable(getattr(objective, name, None)):
+            raise ValueError(
+                f"objective: expected a Pyro ELBO, got {type(objective)}, which has no {name}; take Trace_ELBO() "
+                "or one of pyrogeo.objectives"
+            )
     traits = traits_of(objective)
     if not traits.uses_beta and vae.beta != 1:
         name = type(objective).__name__
         raise ValueError(f"objective: {name} has no β: expected beta=1, got {vae.beta}")
     return traits
-
-
-def _check_makers(**makers: Any) -> None:
-    for name, value in makers.items():
-        if not (callable(value) or (value is None and name == "scheduler")):
-            raise ValueError(f"{name}: expected a class or function that makes one, got {value!r}")
 
 
 def _parts_of(data: Any, validation: Any, batch_size: int) -> tuple[Batches, Batches | None]:
@@ -284,6 +281,7 @@ def _check_fit(learner: Learner, train: Batches, held_out: Batches | None) -> Te
         check_batches(learner.vae, held_out, "validation data")
     if learner.traits.needs_entropy:
         check_entropy(learner.vae, example, learner.objective)
+    check_objective(learner.vae, example, learner.objective)
     return example
 
 
