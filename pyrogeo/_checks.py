@@ -5,6 +5,7 @@ like an array comes in by `as_tensor`.
 """
 
 import math
+import textwrap
 from numbers import Integral, Real
 from typing import Any
 
@@ -146,6 +147,16 @@ def as_tensor(name: str, value: Any) -> Tensor:
     except Exception as error:  # a user's container raises what it likes
         got = f"{type(value)} of {error}" if is_like_an_array(value) else str(type(value))
         raise ValueError(f"{name}: expected a tensor or an array of numbers, got {got}") from error
+
+
+def in_one_line(error: BaseException) -> str:
+    """What somebody else's error says, for a message: its kind and its words, without their lines.
+
+    >>> in_one_line(KeyError("a\\n  b"))
+    "KeyError: 'a b'"
+    """
+    words = str(error).replace("\\n", " ")
+    return textwrap.shorten(f"{type(error).__name__}: {words}", 400, placeholder=" …")
 
 
 def _known_to_torch(array: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import as_tensor, is_like_an_array
+
 __all__ = ["cast", "floating_point", "hold_", "in_precision_of_the_metric"]
 
 _OF_POINTS = (torch.float32, torch.float64)
@@ -39,6 +41,8 @@ def in_precision_of_the_metric(function: Callable) -> Callable:
 
     @wraps(function)
     def door(metric: Any, *args: Any, **options: Any) -> Any:
+        args = tuple(_points(value) for value in args)
+        options = {name: _points(value) for name, value in options.items()}
         own = metric.a_tensor() if hasattr(metric, "a_tensor") else None
         tensors = [] if own is None else _tensors_among(args, options)
         if tensors:
@@ -80,6 +84,13 @@ def floating_point(name: str, dtype: torch.dtype | None) -> torch.dtype | None:
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"{name}: expected a floating-point dtype or None, got {dtype!r}")
     return dtype
+
+
+def _points(value: Any) -> Any:
+    """Points that came as an array, NumPy's or xarray's, as a tensor; all else as it is."""
+    if torch.is_tensor(value) or not is_like_an_array(value) or not value.ndim:
+        return value
+    return as_tensor("points", value)
 
 
 def _tensors_among(args: tuple, options: dict[str, Any]) -> list[Tensor]:

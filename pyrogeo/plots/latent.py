@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrogeo.geometry import CentroidMetric, Metric
 from pyrogeo.plots._plane import as_metric, as_points, frame, legend_below, plane
-from pyrogeo.sampling.draws import group_arrays
+from pyrogeo.sampling.draws import latent_points
 
 __all__ = ["latent_space", "spectrum"]
 
@@ -92,7 +92,7 @@ def _chains_of(draws: Any) -> list[tuple[str, np.ndarray]]:
         return []
     if torch.is_tensor(draws) or isinstance(draws, np.ndarray):
         return [(f"{len(draws)} draws", as_points(draws))]
-    z = group_arrays(draws, "posterior")["z"]
+    z = latent_points(draws)
     if len(z) > 6:
         return [(f"{z.shape[0] * z.shape[1]} draws", z.reshape(-1, z.shape[-1]))]
     return [(f"draws, chain {i}", chain) for i, chain in enumerate(z)]

@@ -16,7 +16,7 @@ with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, o
     warnings.filterwarnings("ignore", "\nArviZ is undergoing", FutureWarning)
     import arviz as az
 
-__all__ = ["group_arrays", "read_draws", "to_arviz", "write_draws"]
+__all__ = ["group_arrays", "latent_points", "read_draws", "to_arviz", "write_draws"]
 
 _ARVIZ_1 = int(az.__version__.split(".")[0]) >= 1
 
@@ -93,3 +93,43 @@ def group_arrays(data: Any, group: str) -> dict[str, np.ndarray]:
         for name in dataset.data_vars
         if {"chain", "draw"} <= set(dataset[name].dims)
     }
+
+
+def latent_points(data: Any, dimension: int | None = None, name: str | None = None) -> np.ndarray:
+    """The latent points among the variables of draws, which need not be called `z`.
+
+    Args:
+        data: ArviZ data with a posterior group.
+        dimension: d, or None for any.
+        name: of the variable; by default `z`, or else the only one of shape `(chain, draw, d)`.
+
+    Returns:
+        shape `(chain, draw, d)`.
+
+    Raises:
+        ValueError: for a name that is not there, for points of another dimension, and where there is no `z` and
+            none or several could be meant.
+
+    >>> latent_points(to_arviz({"latent": np.zeros((2, 5, 3)), "scale": np.zeros((2, 5))}, {})).shape
+    (2, 5, 3)
+    """
+    variables = group_arrays(data, "posterior")
+    fitting = {key: x for key, x in variables.items() if _is_latent(x, dimension)}
+    if name is None:
+        name = "z" if "z" in variables or len(fitting) != 1 else next(iter(fitting))
+    if name not in fitting:
+        expected = f"(chain, draw, {'d' if dimension is None else dimension})"
+        got = ", ".join(f"{key} of {x.shape}" for key, x in variables.items()) or "no variables"
+        raise ValueError(
+            f"expected latent points {name} of shape {expected}, got {got}; say which with variable=..."
+        )
+    points = fitting[name]
+    return points[..., None] if points.ndim == 2 else points
+
+
+def _is_latent(x: np.ndarray, dimension: int | None) -> bool:
+    if x.dtype.kind not in "iuf":
+        return False
+    if x.ndim == 2:
+        return dimension == 1
+    return x.ndim == 3 and dimension in (None, x.shape[2])

@@ -11,7 +11,7 @@ import torch
 from pyro.infer import NUTS
 from torch import Tensor
 
-from pyrogeo._checks import whole
+from pyrogeo._checks import as_tensor, whole
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.sampling.chains import Chain
 from pyrogeo.sampling.collected import Collected, CollectedBatch, assembled
@@ -138,10 +138,12 @@ def _starts(density: Any, num_chains: int, groups: int, initial_params: Tensor |
     if initial_params is None:
         return density.initial(groups).repeat_interleave(num_chains // groups, 0)
     starts = initial_params.get("z") if isinstance(initial_params, dict) else initial_params
+    starts = as_tensor("initial_params", starts)
     expected = (num_chains, *density.event_shape)
-    if not torch.is_tensor(starts) or tuple(starts.shape) != expected:
-        got = tuple(starts.shape) if torch.is_tensor(starts) else type(starts)
-        raise ValueError(f"initial_params: expected a tensor of shape {expected}, got {got}")
+    if tuple(starts.shape) != expected:
+        raise ValueError(
+            f"initial_params: expected a tensor of shape {expected}, got {tuple(starts.shape)}"
+        )
     if not torch.isfinite(starts).all():
         raise ValueError("initial_params: expected finite numbers, got NaN or infinite values")
     starts = starts.detach().clone().to(_dtype(density) or starts.dtype)

@@ -230,12 +230,12 @@ class VAE(nn.Module):
         >>> from pyrogeo.recipes.standard import standard_vae
         >>> standard_vae((5,), 2).from_integers(torch.zeros(10, 5, dtype=torch.uint8))
         Traceback (most recent call last):
-        ValueError: expected floating-point numbers, got torch.uint8; x.float() for values as they are, x.float() / 255 for images of bytes
+        ValueError: expected floating-point numbers, got torch.uint8; for images of bytes, x.float() / 255, ...
         """
         if x.dtype is not torch.bool and not self._support().is_discrete:
             raise ValueError(
-                f"expected floating-point numbers, got {x.dtype}; x.float() for values as they are, "
-                "x.float() / 255 for images of bytes"
+                f"expected floating-point numbers, got {x.dtype}; for images of bytes, x.float() / 255, for "
+                "values as they are, x.float()"
             )
         cast = x.to(self.dtype)
         if not torch.equal(cast.to(x.dtype), x):

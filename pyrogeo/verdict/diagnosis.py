@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pyrogeo.sampling.draws import az, group_arrays
+from pyrogeo.sampling.draws import az, group_arrays, latent_points
 from pyrogeo.sampling.methods import record_of
 from pyrogeo.verdict.integrator import diverging, low_energy, named_chains, saturated
 from pyrogeo.verdict.statistics import (
@@ -71,7 +71,12 @@ class Diagnosis:
         return f"{shown.to_string()}\n\nverdict: {self.verdict}\n{reasons}"
 
 
-def diagnose(draws: Any, superchains: int | None = None, density: Any = None) -> Diagnosis:
+def diagnose(
+    draws: Any,
+    superchains: int | None = None,
+    density: Any = None,
+    variable: str | None = None,
+) -> Diagnosis:
     """Judges the chains of ArviZ data.
 
     Rank-normalised split R-hat must be at most 1.01, bulk and tail effective sample sizes at least
@@ -87,12 +92,15 @@ def diagnose(draws: Any, superchains: int | None = None, density: Any = None) ->
         density: the `RiemannianUniform` that was drawn from, if it has exact draws. They then show
             modes that every chain missed, which no comparison among chains can, and the reasons tell
             how many centroids hold the mass and how much of it is vacuum.
+        variable: what the latent points are called in the posterior group, for `density`; by default `z`, or
+            the only one of shape `(chain, draw, d)`. All variables are judged.
 
     Returns:
         verdict, table and reasons; `print` it.
 
     Raises:
-        ValueError: without a posterior, with fewer than 4 draws, or with NaN or infinite draws.
+        ValueError: without a posterior, with fewer than 4 draws, with NaN or infinite draws, or with a density
+            and no points of its dimension.
 
     >>> from pyrogeo.sampling.draws import to_arviz
     >>> z = np.random.default_rng(0).normal(size=(4, 500, 1))
@@ -101,12 +109,13 @@ def diagnose(draws: Any, superchains: int | None = None, density: Any = None) ->
     >>> diagnose(to_arviz({"z": z + 5 * np.arange(4).reshape(4, 1, 1)}, {})).verdict
     'disagree'
     """
+    points = _points(draws, density, variable)
     if record_of(draws).name == "exact":
-        return _diagnose_runs(draws, density)
+        return _diagnose_runs(draws, density, points)
     quantities, table = series(draws, superchains)
     groups = _superchains(draws, superchains, quantities)
     sample_stats = group_arrays(draws, "sample_stats")
-    missed, visits = _visited(draws, table["ess_bulk"], density)
+    missed, visits = _visited(points, table["ess_bulk"], density)
     failures = [
         *missed,
         *_stuck(quantities),
@@ -205,7 +214,7 @@ def _row(x: np.ndarray, groups: int) -> dict[str, float]:
     }
 
 
-def _diagnose_runs(draws: Any, density: Any) -> Diagnosis:
+def _diagnose_runs(draws: Any, density: Any, points: np.ndarray | None) -> Diagnosis:
     """The verdict on independent runs, within which draws are not independent."""
     quantities, table = series(draws)
     runs = len(next(iter(quantities.values())))
@@ -229,7 +238,7 @@ def _diagnose_runs(draws: Any, density: Any) -> Diagnosis:
             f"runs at least {worst:.0f} (of {name}), the log-volume {volumes.mean():.3f} with a spread of "
             f"{spread:.2g} between runs."
         )
-    missed, visits = _visited(draws, table["ess_between"], density)
+    missed, visits = _visited(points, table["ess_between"], density)
     verdict = "disagree" if missed else verdict
     return Diagnosis(verdict, table, (*missed, reason, *visits, *_incomplete(draws)))
 
@@ -298,13 +307,23 @@ def _round_up(n: float) -> int:
     return math.ceil(n / 10**digits) * 10**digits
 
 
-def _visited(draws: Any, ess: pd.Series, density: Any) -> tuple[list[str], list[str]]:
-    """What exact draws show: failures, and notes."""
+def _points(draws: Any, density: Any, variable: str | None) -> np.ndarray | None:
+    """The latent points to hold against a density, if there is one."""
     if density is None:
+        return None
+    (dimension,) = density.event_shape
+    return latent_points(draws, dimension, variable)
+
+
+def _visited(
+    points: np.ndarray | None, ess: pd.Series, density: Any
+) -> tuple[list[str], list[str]]:
+    """What exact draws show: failures, and notes."""
+    if points is None:
         return [], []
     from pyrogeo.verdict.occupancy import visited  # it needs torch, this module does not
 
-    return visited(density, group_arrays(draws, "posterior")["z"], np.nanmin(ess))
+    return visited(density, points, np.nanmin(ess))
 
 
 def _incomplete(draws: Any) -> Iterator[str]:

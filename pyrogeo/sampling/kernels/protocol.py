@@ -5,6 +5,7 @@ A kernel is any `MCMCKernel` of Pyro that is called as `kernel(potential_fn=...)
 read off the others from outside: see `BatchedKernel`. `BatchHMC` is the example.
 """
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -13,12 +14,13 @@ import torch
 from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 
-from pyrogeo._checks import positive, whole
+from pyrogeo._checks import in_one_line, positive, whole
 
 __all__ = ["BatchedKernel", "KernelFactory", "check_statistics", "is_batched", "made_kernel"]
 
 KernelFactory = Callable[..., Any]
 
+_INSTEAD = "take NUTS, HMC, partial(HMC, num_steps=10) or BatchHMC"
 _STATISTICS = ("kinetic", "diverging", "acceptance_rate")
 _OF_PYRO = ("initial_params", "setup", "sample", "diagnostics", "logging", "cleanup")
 
@@ -81,26 +83,44 @@ def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
     Raises:
         ValueError: for what is not called so, or is no kernel then.
     """
+    name = _name_of(kernel)
     if not callable(kernel) or isinstance(kernel, MCMCKernel):
+        got = f"an instance of {name}" if isinstance(kernel, MCMCKernel) else f"{type(kernel)}"
         raise ValueError(
             f"kernel: expected a class or function that is called as kernel(potential_fn=...), such "
-            f"as NUTS or partial(HMC, num_steps=10), got {type(kernel)}"
+            f"as NUTS or partial(HMC, num_steps=10), got {got}"
+        )
+    if isinstance(getattr(kernel, "func", kernel), type) and not _takes_a_potential(kernel):
+        raise ValueError(
+            f"kernel: {name} is not called as kernel(potential_fn=...); {_INSTEAD}, or a function that makes one"
         )
     try:
         made = kernel(potential_fn=potential)
-    except TypeError as error:
-        if error.__traceback__.tb_next is not None:  # of the kernel's own code
-            raise
-        name = getattr(getattr(kernel, "func", kernel), "__name__", repr(kernel))
+    except Exception as error:
         raise ValueError(
-            f"kernel: {name} is not called as kernel(potential_fn=...): {error}"
-        ) from None
-    for name in _OF_PYRO:
-        if not hasattr(made, name):
-            raise ValueError(f"kernel: {type(made)} is not a Pyro MCMCKernel, it has no {name}")
+            f"kernel: {name}, called as {name}(potential_fn=...), raised {in_one_line(error)}"
+        ) from error
+    for part in _OF_PYRO:
+        if not hasattr(made, part):
+            raise ValueError(
+                f"kernel: {type(made)} is not a Pyro MCMCKernel, it has no {part}; {_INSTEAD}"
+            )
     if is_batched(made):
         _check_batched(made)
     return made
+
+
+def _name_of(kernel: Any) -> str:
+    kernel = getattr(kernel, "func", kernel)  # of a partial
+    return getattr(kernel, "__name__", type(kernel).__name__)
+
+
+def _takes_a_potential(kernel: Callable) -> bool:
+    try:
+        parameters = inspect.signature(kernel).parameters.values()
+    except (TypeError, ValueError):  # a class that does not tell
+        return True
+    return any(p.name == "potential_fn" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def is_batched(kernel: Any) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from pyrogeo._checks import in_one_line
 from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import is_deterministic
@@ -31,7 +32,7 @@ def check_batches(vae: VAE, batches: Batches, what: str = "data") -> Tensor:
     """Looks at all data that are in memory, and at the first batch of others.
 
     Returns:
-        one datum, of shape `(1, *event)`.
+        a batch of them, of shape `(B, *event)`.
 
     Raises:
         ValueError: as `check_data`.
@@ -39,7 +40,7 @@ def check_batches(vae: VAE, batches: Batches, what: str = "data") -> Tensor:
     with forked(0, vae.device):
         x = batches.first()
     check_data(vae, x, what if len(x) == batches.size else f"{what}, first batch")
-    return x[:1]
+    return x[: batches.batch_size or len(x)]
 
 
 def check_data(vae: VAE, x: Tensor, what: str = "data") -> None:
@@ -76,20 +77,21 @@ def _made_of_integers(vae: VAE, x: Tensor, what: str) -> Tensor:
 
 def _check_missing(vae: VAE, x: Tensor, what: str) -> None:
     """Refuses NaN, unless guide and likelihood are finite with them."""
-    number = int(x.isnan().sum())
     rows = x[x.isnan().flatten(1).any(1)][:_TRIED]
-    q = _made("guide", f"{what}: {number} are NaN, which the guide does not take", vae.embed, rows)
-    z = q.sample()
-    with torch.no_grad():
-        values = {"guide": z, "likelihood": vae.decode(z).log_prob(rows.to(vae.device))}
-    for part, value in values.items():
-        if not value.isfinite().all():
-            raise ValueError(
-                f"{what}: expected finite numbers, got {number} NaN or infinite values, of which the {part} makes "
-                f"{'points' if part == 'guide' else 'log-probabilities'} that are not finite; for missing values "
-                "take a guide that sees x.nan_to_num() and x.isnan(), and a likelihood such as "
-                "pyro.distributions.NanMaskedNormal"
-            )
+    try:
+        z = vae.embed(rows).sample()
+        log_prob = vae.decode(z).log_prob(rows.to(vae.device))
+    except Exception as error:  # torch's distributions, or a user's network
+        reason = in_one_line(error)
+    else:
+        if z.isfinite().all() and log_prob.isfinite().all():
+            return
+        reason = f"the {'likelihood' if z.isfinite().all() else 'guide'} makes NaN of them"
+    raise ValueError(
+        f"{what}: expected finite numbers, got {int(x.isnan().sum())} NaN or infinite values; for missing values "
+        "take a guide that sees x.nan_to_num() and x.isnan(), and a likelihood such as "
+        f"pyro.distributions.NanMaskedNormal ({reason})"
+    )
 
 
 def check_entropy(vae: VAE, x: Tensor, objective: Any) -> None:
@@ -105,21 +107,22 @@ def check_entropy(vae: VAE, x: Tensor, objective: Any) -> None:
 
 
 def check_objective(vae: VAE, x: Tensor, objective: Any) -> None:
-    """Refuses an objective whose loss is no number, and whatever its loss raises; `x` is a datum or more.
+    """Refuses an objective whose loss is no number, and whatever its loss raises; `x` is a batch.
 
     The loss says which epoch is best, and when training breaks down. So an objective that has gradients only,
     as `TraceTailAdaptive_ELBO`, or one loss for each program, as `ReweightedWakeSleep`, cannot be trained
     with here.
     """
     name = type(objective).__name__
-    x = x.expand(2, *x.shape[1:]).to(vae.device, vae.dtype)
+    x = x.to(vae.device, vae.dtype)
     try:
         with _aside(vae):
             loss = objective.loss(vae.model, vae.guide, x)
     except Exception as error:  # a user's objective raises what it likes
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        # What speaks to its user in ValueErrors says what to do itself.
+        others = "" if isinstance(error, ValueError) else f"; {_OTHERS}"
         raise ValueError(
-            f"objective: {name} has no loss for these programs: {reason}; {_OTHERS}"
+            f"objective: {name} has no loss for these programs: {in_one_line(error)}{others}"
         ) from error
     if isinstance(loss, Tensor) and loss.numel() == 1:
         loss = loss.item()
@@ -134,8 +137,8 @@ def _aside(vae: VAE) -> Iterator[None]:
     with (
         forked(0, vae.device),
         pyro.get_param_store().scope(),
-        vae.evaluating(),
         torch.inference_mode(False),
+        vae.evaluating(),  # without gradients, which the last line would allow again
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # they come again, with the first step
@@ -170,7 +173,7 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
         known = torch.where(batch.isnan(), usual.to(batch), batch)
         if not likelihood.support.check(known).all():
             raise ValueError(
-                f"{what}: {type(vae.likelihood).__name__} expects {_support_of(likelihood)}, got values from "
+                f"{what}: {type(vae.likelihood).__name__} expects {_support_of(likelihood)}, got "
                 f"{np.nanmin(x.cpu()):.4g} to {np.nanmax(x.cpu()):.4g}"
             )
 
@@ -180,7 +183,7 @@ def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribu
     try:
         made = call(argument)
     except Exception as error:  # a user's network raises what it likes
-        raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{problem}: {in_one_line(error)}") from error
     if not isinstance(made, TorchDistributionMixin):
         raise ValueError(f"the {part} must return a Pyro distribution, got {type(made)}")
     return made

@@ -275,7 +275,7 @@ def _parts_of(data: Any, validation: Any, batch_size: int) -> tuple[Batches, Bat
 
 
 def _check_fit(learner: Learner, train: Batches, held_out: Batches | None) -> Tensor:
-    """Whether parts, objective and data go together; returns one datum, of shape `(1, *event)`."""
+    """Whether parts, objective and data go together; returns a batch, of shape `(B, *event)`."""
     example = check_batches(learner.vae, train)
     if held_out is not None:
         check_batches(learner.vae, held_out, "validation data")

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from pyrogeo._checks import positive
+from pyrogeo._checks import in_one_line, positive
 
 __all__ = ["ADAM", "PLATEAU", "Makers", "makers"]
 
@@ -174,7 +174,7 @@ def _check_step(made: Any) -> None:
         made.step()
     except Exception as error:  # LBFGS wants a closure that computes the loss anew
         raise ValueError(
-            f"optimizer: {name} cannot be stepped by optimizer.step(): {_line(error)}; write {_OF_TORCH}"
+            f"optimizer: {name} cannot be stepped by optimizer.step(): {in_one_line(error)}; write {_OF_TORCH}"
         ) from error
 
 
@@ -197,7 +197,7 @@ def _made(what: str, maker: Callable, call: str, *args: Any, **options: Any) -> 
     except Exception as error:
         name = _name_of(maker)
         raise ValueError(
-            f"{what}: {name} is not called as {name}({call}): {_line(error)}; "
+            f"{what}: {name} is not called as {name}({call}): {in_one_line(error)}; "
             f"functools.partial({name}, ...) gives it other arguments"
         ) from error
 
@@ -211,7 +211,3 @@ def _name_of(thing: Any) -> str:
     if type(thing) is PyroOptim:
         return f"pyro.optim.{_name_of(thing.pt_optim_constructor)}"
     return getattr(thing, "__name__", type(thing).__name__)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
