@@ -8,6 +8,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrogeo._checks import as_tensor
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.geometry.precision import floating_point, in_precision_of_the_metric
 
@@ -81,6 +82,7 @@ class GeometricMixture(TorchDistribution):
         super().__init__(event_shape=torch.Size((metric.dimension,)), validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        value = as_tensor("value", value)
         if self._validate_args:
             self._validate_sample(value)
         flat = value.reshape(-1, self.metric.dimension)

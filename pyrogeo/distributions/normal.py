@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, constraints
 
-from pyrogeo._checks import positive, whole
+from pyrogeo._checks import as_tensor, positive, whole
 from pyrogeo._random import forked, fresh_seed
 from pyrogeo.annealing import Proposal, effective_share, systematic
 from pyrogeo.distributions._kept import Kept, seed_of
@@ -114,6 +114,7 @@ class RiemannianNormal(TorchDistribution):
         validate_args: bool | None = None,
         **options: Any,
     ):
+        loc = as_tensor("loc", loc)
         _check(metric, loc)
         wanted = metric.dtype or loc.dtype
         self.metric, self.loc = metric, loc.detach().clone().to(wanted)
@@ -146,6 +147,7 @@ class RiemannianNormal(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density with its estimated constant, whose error is `log_normalizer_error`."""
+        value = as_tensor("value", value)
         if self._validate_args:
             self._validate_sample(value)
         return self.log_density(value) - self.log_normalizer
@@ -303,9 +305,10 @@ def _check_options(metric: Metric, z: Tensor, options: dict[str, Any]) -> None:
 def _check(metric: Metric, loc: Tensor) -> None:
     if not isinstance(metric, Metric):
         raise ValueError(f"expected a Metric, got {type(metric)}")
-    if not torch.is_tensor(loc) or not loc.is_floating_point() or loc.dim() != 1 or len(loc) == 0:
-        got = tuple(loc.shape) if torch.is_tensor(loc) else type(loc)
-        raise ValueError(f"loc: expected a floating-point tensor of shape (d,), got {got}")
+    if not loc.is_floating_point() or loc.dim() != 1 or len(loc) == 0:
+        raise ValueError(
+            f"loc: expected a floating-point tensor of shape (d,), got {tuple(loc.shape)} of {loc.dtype}"
+        )
     if loc.requires_grad:
         raise ValueError("loc: expected a constant, got a tensor that requires a gradient")
     if getattr(metric, "dimension", len(loc)) != len(loc):

@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from pyrogeo._checks import whole
+from pyrogeo._checks import as_tensor, whole
 from pyrogeo._random import forked, fresh_seed
 from pyrogeo._threads import threads_for
 from pyrogeo.annealing import Population, Proposal, anneal
@@ -138,6 +138,7 @@ class RiemannianUniform(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The normalised log-density; the first call estimates the volume."""
+        value = as_tensor("value", value)
         if self._validate_args:
             self._validate_sample(value)
         return self.log_density(value) - self.log_volume

@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from pyrogeo._checks import whole
+from pyrogeo._checks import as_tensor, whole
 from pyrogeo.vae import VAE
 from pyrogeo.vae.likelihoods import picture
 
@@ -82,18 +82,29 @@ def reconstructions(vae: VAE, data: Tensor, ax: Axes | None = None, columns: int
     ['data', 'reconstruction']
     """
     again = picture(vae.decode(vae.embed(data).mean)).cpu()
-    data = torch.as_tensor(data).cpu()
+    data = as_tensor("data", data).cpu()
     if data.dim() == 4:
         data, again = data[:columns], again[:columns]
         rows = ["data", "reconstruction"]
         return images(torch.cat([data, again]), ax, len(data), rows)
     given, made = data.flatten(1).double().numpy(), again.flatten(1).double().numpy()
-    explained = 1 - ((given - made) ** 2).sum() / ((given - given.mean(0)) ** 2).sum()
     ax = ax or plt.subplots(figsize=(5, 5), layout="constrained")[1]
-    title = f"{explained:.0%} of the variance explained"
-    title = title if explained >= 0 else "worse than the mean of each column"
     ax.scatter(given, made, s=4, lw=0, alpha=0.5, color="#0072B2")
-    ends = [min(given.min(), made.min()), max(given.max(), made.max())]
+    ends = [np.nanmin([given, made]), np.nanmax([given, made])]
     ax.plot(ends, ends, color="black", lw=0.8)
-    ax.set(xlabel="data", ylabel="reconstruction", title=title)
+    ax.set(xlabel="data", ylabel="reconstruction", title=_explained(given, made))
     return ax
+
+
+def _explained(given: np.ndarray, made: np.ndarray) -> str:
+    """The share of the columns' variance, over the numbers that are not missing, in words."""
+    known = np.ma.masked_invalid(given)
+    variation = float(((known - known.mean(0)) ** 2).sum())
+    if not variation > 0:  # one datum, or the same one again and again
+        return "data without variance"
+    explained = 1 - float(((known - made) ** 2).sum()) / variation
+    return (
+        f"{explained:.0%} of the variance explained"
+        if explained >= 0
+        else "worse than the mean of each column"
+    )

@@ -4,6 +4,7 @@ Joblib's own workers are processes (loky). `joblib.parallel_config` around a cal
 their place. A chain has its seed and one thread, so that its draws are the same everywhere.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,6 +12,7 @@ from contextlib import closing
 import joblib
 from joblib.parallel import get_active_backend
 
+from pyrogeo._checks import in_one_line
 from pyrogeo.sampling.chains import Chain, Draw, run_chain
 
 try:
@@ -22,6 +24,8 @@ __all__ = ["in_turn", "in_workers", "workers"]
 
 # Chains seed torch's one generator: an engine of threads runs them one by one.
 _ALONE = threading.Lock()
+_PARTS = "the density or the kernel"
+_HERE = "num_workers=1 needs no copy of it"
 
 
 def in_turn(chains: list[Chain], emit: Callable, num_workers: int = 1) -> None:
@@ -37,8 +41,8 @@ def in_workers(chains: list[Chain], emit: Callable, num_workers: int) -> None:
         ValueError: for parts that cannot be sent to a worker.
         RuntimeError: for what goes wrong in one.
     """
-    _check_parts(chains[0])
-    with closing(_finished(chains, min(num_workers, len(chains)))) as finished:
+    packed = [_packed(chain) for chain in chains]
+    with closing(_finished(packed, min(num_workers, len(chains)))) as finished:
         for number, draws in finished:
             for warmup, draw in draws:
                 emit(number, warmup, draw)
@@ -54,31 +58,66 @@ def _n_jobs(num_workers: int) -> int | None:
     return num_workers if num_workers > 1 else None
 
 
-def _finished(chains: list[Chain], num_workers: int) -> Iterator[tuple[int, list]]:
+def _finished(packed: list[bytes], num_workers: int) -> Iterator[tuple[int, list]]:
     """Number and draws of each chain, as they come in where the backend can do that."""
     backend, _ = get_active_backend()
     streams = getattr(backend, "supports_return_generator", False)
     return_as = "generator_unordered" if streams else "list"
-    tasks = (joblib.delayed(_whole_chain)(*numbered) for numbered in enumerate(chains))
+    tasks = (joblib.delayed(_whole_chain)(*numbered) for numbered in enumerate(packed))
     try:
-        yield from joblib.Parallel(_n_jobs(num_workers), return_as=return_as)(tasks)
-    except Exception as error:  # the worker's own, or joblib's for one that died
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RuntimeError(f"a worker failed: {reason}") from error
+        for number, came in joblib.Parallel(_n_jobs(num_workers), return_as=return_as)(tasks):
+            if isinstance(came, str):
+                raise RuntimeError(f"a worker failed in chain {number}: {came}")
+            yield number, came
+    except RuntimeError as error:
+        if str(error).startswith("a worker failed in chain"):
+            raise
+        raise RuntimeError(_reason(error)) from error
+    except Exception as error:  # joblib's, for a worker that died or could not begin
+        raise RuntimeError(_reason(error)) from error
 
 
-def _whole_chain(number: int, chain: Chain) -> tuple[int, list[tuple[bool, Draw]]]:
+def _whole_chain(number: int, packed: bytes) -> tuple[int, list[tuple[bool, Draw]] | str]:
+    """A chain's number and draws, or in words what went wrong: errors of a user's own class need not pickle."""
     draws: list[tuple[bool, Draw]] = []
-    with _ALONE:
-        run_chain(number, chain, lambda _, warmup, draw: draws.append((warmup, draw)))
+    try:
+        chain = cloudpickle.loads(packed)
+    except Exception as error:
+        return number, f"it cannot load {_PARTS}: {in_one_line(error)}; {_HERE}"
+    try:
+        with _ALONE:
+            run_chain(number, chain, lambda _, warmup, draw: draws.append((warmup, draw)))
+    except Exception as error:  # a user's density raises what it likes
+        return number, in_one_line(error)
     return number, draws
 
 
-def _check_parts(chain: Chain) -> None:
+def _reason(error: BaseException) -> str:
+    """What ended the workers, in a line: joblib tells of the process, not of what to do."""
+    signals = re.findall(r"SIG\w+|EXIT\(-?\d+\)", str(error))
+    if type(error).__name__ == "TerminatedWorkerError":
+        how = f" ({', '.join(signals)})" if signals else ""
+        memory = (
+            ", as the system does to what takes too much memory" if "SIGKILL" in signals else ""
+        )
+        return (
+            f"a worker died{how}{memory}: take fewer num_workers, or see with num_workers=1 what "
+            "the density or kernel does"
+        )
+    return f"a worker failed: {in_one_line(error)}"
+
+
+def _packed(chain: Chain) -> bytes:
+    """A chain to be sent, by value where its classes live in a notebook or a script.
+
+    Raises:
+        ValueError: with the part that cannot be.
+    """
     for name, part in {"density": chain.potential, "kernel": chain.kernel}.items():
         try:
             cloudpickle.dumps(part)
         except Exception as error:  # pickle raises many things
             raise ValueError(
-                f"{name}: num_workers > 1 needs parts that can be pickled: {error}"
+                f"{name}: num_workers > 1 needs parts that can be pickled: {in_one_line(error)}; {_HERE}"
             ) from error
+    return cloudpickle.dumps(chain)

@@ -7,7 +7,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from pyrogeo._checks import whole
+from pyrogeo._checks import as_tensor, whole
 from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.geometry.metrics.base import Metric
 
@@ -36,9 +36,11 @@ class Curve:
     """
 
     def __init__(self, nodes: Tensor, degree: int = 3):
-        if not torch.is_tensor(nodes) or not nodes.is_floating_point() or nodes.dim() < 2:
-            got = tuple(nodes.shape) if torch.is_tensor(nodes) else type(nodes)
-            raise ValueError(f"nodes: expected a floating-point tensor (*, n + 1, d), got {got}")
+        nodes = as_tensor("nodes", nodes)
+        if not nodes.is_floating_point() or nodes.dim() < 2:
+            raise ValueError(
+                f"nodes: expected a floating-point tensor (*, n + 1, d), got {tuple(nodes.shape)}"
+            )
         if nodes.shape[-2] < 2 or nodes.shape[-1] < 1:
             raise ValueError(f"nodes: expected at least two points, got {tuple(nodes.shape)}")
         if not torch.isfinite(nodes).all():
@@ -55,6 +57,7 @@ class Curve:
             ValueError: for fewer than one segment, and no whole number.
         """
         num_segments = whole("num_segments", num_segments, 0)
+        start, end = as_tensor("start", start), as_tensor("end", end)
         t = torch.linspace(0, 1, num_segments + 1, dtype=start.dtype, device=start.device)[:, None]
         return cls((1 - t) * start[..., None, :] + t * end[..., None, :], degree=1)
 

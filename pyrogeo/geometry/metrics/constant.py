@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pyrogeo._checks import as_tensor
 from pyrogeo.geometry.checks import check_points, check_positive_definite
 from pyrogeo.geometry.metrics.base import Metric
 
@@ -51,6 +52,7 @@ class Constant(Metric):
 
     def __init__(self, matrix: Tensor):
         super().__init__()
+        matrix = as_tensor("matrix", matrix)
         check_points("matrix", matrix)
         if matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"matrix: expected shape (d, d), got {tuple(matrix.shape)}")

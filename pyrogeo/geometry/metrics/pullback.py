@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import (
     Bernoulli,
+    Categorical,
+    Cauchy,
     ContinuousBernoulli,
     Distribution,
+    HalfCauchy,
     Independent,
     Normal,
     Poisson,
@@ -103,7 +106,7 @@ class Pullback(Metric):
     def _coordinates(self, z: Tensor) -> tuple[Tensor, Tensor]:
         decoded = self.decoder(z)
         if not self.fisher:
-            mean = decoded.mean if isinstance(decoded, Distribution) else decoded
+            mean = _mean(decoded) if isinstance(decoded, Distribution) else decoded
             pairs = [(mean, torch.ones_like(mean))]
         else:
             pairs = _fisher_information(decoded)
@@ -116,6 +119,18 @@ class Pullback(Metric):
         return tuple(
             torch.cat([p.flatten(1) for p in parts], 1) for parts in zip(*pairs, strict=True)
         )
+
+
+def _mean(decoded: Distribution) -> Tensor:
+    base = decoded
+    while isinstance(base, Independent):
+        base = base.base_dist
+    if isinstance(base, (Categorical, Cauchy, HalfCauchy)):
+        raise ValueError(
+            f"decoder: a {type(base).__name__} distribution has no mean to pull back; expected a function of z "
+            "that gives numbers, such as its logits"
+        )
+    return decoded.mean
 
 
 def _fisher_information(decoded: Distribution) -> list[tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ value, and its gradients by `backward`). Values are sums over the batch in nats.
 which training changes, a discriminator or a counter, has `state_dict` and `load_state_dict`.
 
 To write one, subclass `Objective`, give it `differentiable_loss` and say its `Traits`. What it needs of the
-programs it reads from their traces: `latent_site`, `observed_site`, `weighted_count`, `decoded`.
+programs it reads from their traces: `latent_site`, `observed_site`, `weighted_count`, `decoded`, `mean_of`.
 `IWAE` and `WassersteinMMD` are examples of a dozen lines.
 """
 
@@ -17,6 +17,7 @@ from pyrogeo.vae.objectives.base import (
     decoded,
     is_deterministic,
     latent_site,
+    mean_of,
     observed_site,
     traits_of,
     weighted_count,
@@ -39,6 +40,7 @@ __all__ = [
     "imq",
     "is_deterministic",
     "latent_site",
+    "mean_of",
     "mmd",
     "observed_site",
     "rbf",

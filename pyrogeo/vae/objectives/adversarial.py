@@ -24,7 +24,7 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pyrogeo.vae.objectives.base import Objective, decoded, latent_site, observed_site
+from pyrogeo.vae.objectives.base import Objective, decoded, latent_site, mean_of, observed_site
 from pyrogeo.vae.objectives.reconstruction import factor
 
 __all__ = ["DataAdversarial", "LatentAdversarial"]
@@ -239,7 +239,7 @@ class DataAdversarial(_Adversarial):
         self._like(x["value"])
         with self._held():
             features = self.discriminator[:-1]
-            apart = (features(x["value"]) - features(x["fn"].mean)).square().sum()
+            apart = (features(x["value"]) - features(mean_of(x["fn"]))).square().sum()
             fooled = softplus(-self._logits(fakes.flatten(0, 1))).sum()
         divergence = _negative_elbo(model_trace, guide_trace) + x["log_prob_sum"]
         return divergence + x["scale"] * (0.5 * apart + self.weight * fooled)

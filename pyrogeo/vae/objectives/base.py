@@ -1,7 +1,7 @@
 """What objectives share: the contract with a training loop, the programs' traces, and what is read from them.
 
 An author of an objective fills in `Objective.differentiable_loss`, says its traits, and reads the traces
-with `latent_site`, `observed_site`, `weighted_count` and `decoded`.
+with `latent_site`, `observed_site`, `weighted_count`, `decoded` and `mean_of`.
 """
 
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ __all__ = [
     "decoded",
     "is_deterministic",
     "latent_site",
+    "mean_of",
     "observed_site",
     "traits_of",
     "weighted_count",
@@ -182,7 +183,31 @@ def decoded(model, args: tuple, kwargs: dict, name: str, z: Tensor) -> Tensor:
     conditioned = poutine.condition(model, {name: z})
     trace = prune_subsample_sites(poutine.trace(conditioned).get_trace(*args, **kwargs))
     trace.remove_node(name)  # which counts as observed now
-    return observed_site(trace)["fn"].mean
+    return mean_of(observed_site(trace)["fn"])
+
+
+def mean_of(distribution: Any) -> Tensor:
+    """The mean of a likelihood's distribution, to be compared with data.
+
+    Raises:
+        ValueError: for one without a mean, whose mode has no gradient in its place.
+
+    >>> mean_of(dist.Categorical(torch.ones(3)))
+    Traceback (most recent call last):
+    ValueError: this objective compares data with the mean of p(x|z), which Categorical has not; take an ELBO
+    """
+    try:
+        mean = distribution.mean
+    except NotImplementedError:
+        mean = None
+    if mean is None or mean.isnan().all():
+        while isinstance(distribution, torch.distributions.Independent):
+            distribution = distribution.base_dist
+        raise ValueError(
+            "this objective compares data with the mean of p(x|z), which "
+            f"{type(distribution).__name__} has not; take an ELBO"
+        )
+    return mean
 
 
 def is_deterministic(distribution: Any) -> bool:
