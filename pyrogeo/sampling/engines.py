@@ -6,11 +6,13 @@ their place. A chain has its seed and one thread, so that its draws are the same
 
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import joblib
 from joblib.parallel import get_active_backend
+from tqdm.std import tqdm
 
 from pyrogeo._checks import in_one_line
 from pyrogeo.sampling.chains import Chain, Draw, run_chain
@@ -42,7 +44,11 @@ def in_workers(chains: list[Chain], emit: Callable, num_workers: int) -> None:
         RuntimeError: for what goes wrong in one.
     """
     packed = [_packed(chain) for chain in chains]
-    with closing(_finished(packed, min(num_workers, len(chains)))) as finished:
+    with (
+        warnings.catch_warnings(),  # joblib counts what is given up; the reason is what counts
+        closing(_finished(packed, min(num_workers, len(chains)))) as finished,
+    ):
+        warnings.filterwarnings("ignore", ".*tasks which were still being processed")
         for number, draws in finished:
             for warmup, draw in draws:
                 emit(number, warmup, draw)
@@ -80,6 +86,8 @@ def _finished(packed: list[bytes], num_workers: int) -> Iterator[tuple[int, list
 def _whole_chain(number: int, packed: bytes) -> tuple[int, list[tuple[bool, Draw]] | str]:
     """A chain's number and draws, or in words what went wrong: errors of a user's own class need not pickle."""
     draws: list[tuple[bool, Draw]] = []
+    if not hasattr(tqdm, "_lock"):  # or Pyro's bars make one of the system's, which a worker that dies leaves
+        tqdm.set_lock(threading.RLock())
     try:
         chain = cloudpickle.loads(packed)
     except Exception as error:
