@@ -86,7 +86,9 @@ def _finished(packed: list[bytes], num_workers: int) -> Iterator[tuple[int, list
 def _whole_chain(number: int, packed: bytes) -> tuple[int, list[tuple[bool, Draw]] | str]:
     """A chain's number and draws, or in words what went wrong: errors of a user's own class need not pickle."""
     draws: list[tuple[bool, Draw]] = []
-    if not hasattr(tqdm, "_lock"):  # or Pyro's bars make one of the system's, which a worker that dies leaves
+    if not hasattr(
+        tqdm, "_lock"
+    ):  # or Pyro's bars make one of the system's, which a worker that dies leaves
         tqdm.set_lock(threading.RLock())
     try:
         chain = cloudpickle.loads(packed)

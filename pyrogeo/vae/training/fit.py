@@ -206,7 +206,7 @@ class _Loop:
     def _epoch(self, epoch: int) -> Row:
         """One pass over the data; the losses before it are those of the row."""
         torch.manual_seed(derived_seed(self.seed, epoch))
-        rate = self.learner.optimizer.param_groups[0]["lr"]
+        rate = self.learner.optimizer.param_groups[0].get("lr", math.nan)
         loss, held_out = self._train(epoch), math.nan
         if self.data[1] is not None:
             torch.manual_seed(derived_seed(self.seed))

@@ -79,12 +79,15 @@ def makers(optimizer: Any, scheduler: Any, learning_rate: float | None = None) -
             )
         scheduler = partial(optimizer.pt_scheduler_constructor, **optimizer.kwargs)
     if isinstance(optimizer, PyroOptim):
-        optimizer, learning_rate = _of_pyro(optimizer, learning_rate)
-    _check_maker("optimizer", optimizer, "optimizer(parameters, lr=...)", _OF_TORCH)
+        optimizer = _of_pyro(optimizer, learning_rate)
+    else:
+        rate = _LEARNING_RATE if learning_rate is None else learning_rate
+        rate = positive("learning_rate", rate)
+        _check_maker("optimizer", optimizer, "optimizer(parameters, lr=...)", _OF_TORCH)
+        optimizer = partial(optimizer, lr=rate)
     if scheduler is not None:
         _check_maker("scheduler", scheduler, "scheduler(optimizer)", _SCHEDULER)
-    rate = positive("learning_rate", _LEARNING_RATE if learning_rate is None else learning_rate)
-    return Makers(partial(_optimizer, optimizer, rate), partial(_scheduler, scheduler))
+    return Makers(partial(_optimizer, optimizer), partial(_scheduler, scheduler))
 
 
 def _unwrapped(maker: Any) -> Any:
@@ -103,8 +106,8 @@ def _unwrapped(maker: Any) -> Any:
     return made.pt_optim_constructor
 
 
-def _of_pyro(wrapper: PyroOptim, learning_rate: float | None) -> tuple[Callable, float | None]:
-    """The maker within one of Pyro's optimisers, and its learning rate."""
+def _of_pyro(wrapper: PyroOptim, learning_rate: float | None) -> Callable:
+    """The maker within one of Pyro's optimisers, with its own arguments."""
     name, arguments, clipping = _name_of(wrapper), wrapper.pt_optim_args, wrapper.pt_clip_args
     if isinstance(wrapper, HorovodOptimizer):
         raise ValueError(f"optimizer: {name} reads Pyro's param store; write {_OF_TORCH}")
@@ -121,18 +124,18 @@ def _of_pyro(wrapper: PyroOptim, learning_rate: float | None) -> tuple[Callable,
     own = arguments.get("lr")
     if own is not None and learning_rate is not None and float(own) != float(learning_rate):
         raise ValueError(f"learning_rate: {learning_rate} beside {name} with lr={own}; give one")
-    others = {key: value for key, value in arguments.items() if key != "lr"}
-    maker = partial(wrapper.pt_optim_constructor, **others)
-    rate = learning_rate if own is None else own
-    return (partial(_clipped, maker, clipping) if clipping else maker), rate
+    rate = {} if learning_rate is None else {"lr": positive("learning_rate", learning_rate)}
+    maker = partial(wrapper.pt_optim_constructor, **{**arguments, **rate})
+    return partial(_clipped, maker, clipping) if clipping else maker
 
 
-def _clipped(maker: Callable, clipping: dict[str, float], parameters: Any, lr: float) -> Any:
+def _clipped(maker: Callable, clipping: dict[str, float], parameters: Any) -> Any:
     """An optimiser that clips the gradient of each parameter on its own first, as Pyro's do."""
-    made = maker(parameters, lr=lr)
+    made = maker(parameters)
 
     def clip(stepped: torch.optim.Optimizer, *_: Any) -> None:
-        for parameter in (p for group in stepped.param_groups for p in group["params"]):
+        parameters = (p for group in stepped.param_groups for p in group["params"])
+        for parameter in (p for p in parameters if p.grad is not None):
             if clipping.get("clip_norm") is not None:
                 clip_grad_norm_(parameter, clipping["clip_norm"])
             if clipping.get("clip_value") is not None:
@@ -151,11 +154,11 @@ def _check_maker(what: str, maker: Any, call: str, instead: str) -> None:
         )
 
 
-def _optimizer(maker: Callable, rate: float, parameters: Iterable[nn.Parameter]) -> Any:
+def _optimizer(maker: Callable, parameters: Iterable[nn.Parameter]) -> Any:
     parameters, name = list(parameters), _name_of(maker)
     if not parameters:
         raise ValueError("the VAE has no parameters that require gradients: nothing to train")
-    made = _made("optimizer", maker, "parameters, lr=...", parameters, lr=rate)
+    made = _made("optimizer", maker, "parameters, lr=...", parameters)
     if missing := [part for part in _PARTS if not hasattr(made, part)]:
         raise ValueError(
             f"optimizer: {name} made {type(made)}, which has no {missing[0]}; expected a torch.optim.Optimizer"
@@ -170,16 +173,19 @@ def _check_step(made: Any) -> None:
     if isinstance(made, torch.optim.SparseAdam):
         raise ValueError(f"optimizer: {name} takes sparse gradients only; write {_OF_TORCH}")
     made.zero_grad(set_to_none=True)
+    settings = [dict(group) for group in made.param_groups]  # which ClippedAdam lowers at each step
     try:
         made.step()
     except Exception as error:  # LBFGS wants a closure that computes the loss anew
         raise ValueError(
             f"optimizer: {name} cannot be stepped by optimizer.step(): {in_one_line(error)}; write {_OF_TORCH}"
         ) from error
+    for group, before in zip(made.param_groups, settings, strict=True):
+        group.update(before)
 
 
 def _scheduler(maker: Callable | None, optimizer: torch.optim.Optimizer) -> Any:
-    if maker is None:
+    if maker is None or (maker is PLATEAU and "lr" not in optimizer.param_groups[0]):
         return None
     made = _made("scheduler", maker, "optimizer", optimizer)
     if missing := [n for n in ("step", "state_dict", "load_state_dict") if not hasattr(made, n)]:
@@ -190,22 +196,22 @@ def _scheduler(maker: Callable | None, optimizer: torch.optim.Optimizer) -> Any:
     return made
 
 
-def _made(what: str, maker: Callable, call: str, *args: Any, **options: Any) -> Any:
+def _made(what: str, maker: Callable, call: str, argument: Any) -> Any:
     """What a maker makes; whatever it raises becomes a line that names it."""
     try:
-        return maker(*args, **options)
+        return maker(argument)
     except Exception as error:
-        name = _name_of(maker)
+        name, instead = _name_of(maker), _OF_TORCH if what == "optimizer" else _SCHEDULER
         raise ValueError(
             f"{what}: {name} is not called as {name}({call}): {in_one_line(error)}; "
-            f"functools.partial({name}, ...) gives it other arguments"
+            f"functools.partial({name}, ...) gives it other arguments, or take {instead}"
         ) from error
 
 
 def _name_of(thing: Any) -> str:
     """As the user wrote it, as far as that can be told."""
     if isinstance(thing, partial):
-        return _name_of(thing.func)
+        return _name_of(thing.args[0] if thing.func is _clipped else thing.func)
     if isinstance(thing, PyroLRScheduler):
         return f"pyro.optim.{_name_of(thing.pt_scheduler_constructor)}"
     if type(thing) is PyroOptim:
