@@ -104,7 +104,7 @@ def _whole_chain(number: int, packed: bytes) -> tuple[int, list[tuple[bool, Draw
 
 def _reason(error: BaseException) -> str:
     """What ended the workers, in a line: joblib tells of the process, not of what to do."""
-    signals = re.findall(r"SIG\w+|EXIT\(-?\d+\)", str(error))
+    signals = sorted(set(re.findall(r"SIG\w+|EXIT\(-?\d+\)", str(error))))
     if type(error).__name__ == "TerminatedWorkerError":
         how = f" ({', '.join(signals)})" if signals else ""
         memory = (
