@@ -189,7 +189,7 @@ class VAE(nn.Module):
                 return self._call_batched(lambda b: moments(b, joint=self._joint(b)), x, batch_size)
 
     def decode(self, z: Tensor, batch_size: int = 1024) -> dist.TorchDistribution:
-        """p(x|z), in evaluation mode and without gradients; `.mean` is the picture.
+        """p(x|z), in evaluation mode and without gradients; `likelihoods.picture` shows it.
 
         Args:
             z: latent points of shape `(*, d)`, cast to the VAE's dtype and device.
@@ -197,6 +197,9 @@ class VAE(nn.Module):
 
         Returns:
             the likelihood's distribution, batch shape `(*,)`, event shape that of one datum.
+
+        Raises:
+            ValueError: for points that are no floating-point numbers.
         """
         z = as_tensor("z", z)
         if not z.is_floating_point():
