@@ -63,7 +63,7 @@ def test_every_name_of_pyro_infer_mcmc(density, kernel):
             lambda d: MCMC(NUTS(potential_fn=d.potential), 5, initial_params={"z": torch.zeros(2)}),
             "such as NUTS.*MCMC",
         ),
-        (lambda d: raising, "kernel: raising, called as .* raised TypeError: not today"),
+        (lambda d: raising, "kernel: raising raised when called as .*: TypeError: not today"),
         (lambda d: partial(raising, 3), "multiple values for argument 'potential_fn'"),
         (lambda d: partial(HMC, steps=3), "HMC.*unexpected keyword argument 'steps'"),
         (lambda d: lambda potential_fn: None, "not a Pyro MCMCKernel, it has no initial_params"),

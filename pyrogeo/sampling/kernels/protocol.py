@@ -97,8 +97,10 @@ def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
     try:
         made = kernel(potential_fn=potential)
     except Exception as error:
+        own = not isinstance(error, TypeError) or error.__traceback__.tb_next is not None
+        how = "raised when called" if own else "is not called"  # its own code, or its signature
         raise ValueError(
-            f"kernel: {name}, called as {name}(potential_fn=...), raised {in_one_line(error)}"
+            f"kernel: {name} {how} as kernel(potential_fn=...): {in_one_line(error)}"
         ) from error
     for part in _OF_PYRO:
         if not hasattr(made, part):
