@@ -12,7 +12,7 @@ from typing import NamedTuple
 import matplotlib
 import matplotlib.pyplot as plt
 
-from pyrogeo._files import replacing
+from pyrogeo._files import write_bytes
 from pyrogeo.reports.pictures import Picture, of_draws, of_training
 from pyrogeo.reports.summary import summary
 from pyrogeo.run import Run
@@ -89,7 +89,7 @@ def report(
         links="".join(f'<li><a href="#{s.anchor}">{s.title}</a></li>' for s in sections),
         sections="".join(_in_html(section) for section in sections),
     )
-    replacing(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    write_bytes(path, page.encode())
     return path
 
 

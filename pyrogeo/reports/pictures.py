@@ -3,6 +3,7 @@
 `plot`, the report and the demo take their pictures from here.
 """
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pyrogeo import plots
+from pyrogeo._files import write_bytes
 from pyrogeo.run import Run
 from pyrogeo.sampling.methods import record_of
 from pyrogeo.vae import VAE
@@ -176,9 +178,11 @@ def save(figure: Any, path: Path) -> None:
     ['empty.png']
     """
     figure = getattr(figure, "figure", None) or figure
+    buffer = io.BytesIO()
     with matplotlib.rc_context({"savefig.dpi": 150}):
-        figure.savefig(path, bbox_inches="tight")
+        figure.savefig(buffer, format=Path(path).suffix[1:] or None, bbox_inches="tight")
     plt.close(figure)
+    write_bytes(path, buffer.getbuffer())
 
 
 def draw(
