@@ -127,7 +127,9 @@ def _differences(path: str, before: Any, now: Any) -> Iterator[str]:
 
 
 def _shown(before: Any, now: Any) -> str:
-    if any(isinstance(value, str) and re.search(r"[0-9a-f]{64}$", value) for value in (before, now)):
+    if any(
+        isinstance(value, str) and re.search(r"[0-9a-f]{64}$", value) for value in (before, now)
+    ):
         return "other content"
     then, today = str(before), str(now)
     if max(len(then), len(today)) > 60:

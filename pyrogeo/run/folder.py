@@ -191,9 +191,7 @@ class Folder:
         steps[name] = step
         kept = {file for one in steps.values() for file in one.files}
         gone = {*self.manifest.leftovers, *removes, *(before.files if before else ())} - kept
-        self._put(
-            replace(self.manifest, statement=statement, steps=steps, leftovers=sorted(gone))
-        )
+        self._put(replace(self.manifest, statement=statement, steps=steps, leftovers=sorted(gone)))
 
     def _put(self, manifest: Manifest) -> None:
         manifest.write(self.path)

@@ -88,11 +88,15 @@ class Manifest:
         """The digest of a file that some step made; None of one that none did."""
         return next((s.files[file][0] for s in self.steps.values() if file in s.files), None)
 
+    def has_other_inputs(self, name: str) -> bool:
+        """Whether files that a step was made from were replaced since."""
+        return any(self.digest_of(file) != d for file, d in self.steps[name].inputs.items())
+
     def is_stale(self, name: str) -> bool:
         """Whether a step was made from files that were replaced since, or made so themselves."""
-        inputs = self.steps[name].inputs
-        if any(self.digest_of(file) != before for file, before in inputs.items()):
+        if self.has_other_inputs(name):
             return True
+        inputs = self.steps[name].inputs
         makers = {
             n for n, s in self.steps.items() if n != name and not s.files.keys().isdisjoint(inputs)
         }

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pyrogeo._asked import differing
+from pyrogeo._files import write_bytes
 from pyrogeo._tensors import digest_of, read_state, write_state
 from pyrogeo.errors import PyrogeoWarning
 from pyrogeo.vae.model import VAE
@@ -168,11 +169,6 @@ class Checkpoint:
         """Of the run that wrote the file, if there is one."""
         return self._saved["settings"]["seed"] if self._saved else None
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is a file to go on from, at `path` or at `earlier`."""
-        return self._saved is not None
-
     def resume(
         self, learner: Learner, settings: Settings, asked: dict[str, Any], epochs: int
     ) -> TrainingState | None:
@@ -247,6 +243,11 @@ class Checkpoint:
             "parts": {name: part.state_dict() for name, part in learner.parts().items()},
         }
         write_state(self.path, content, _KIND)
+
+    def copy(self, path: str | os.PathLike) -> None:
+        """Writes to another path what the file holds now."""
+        there = self.path if self.path is not None and self.path.exists() else self._source
+        write_bytes(path, there.read_bytes())
 
 
 def weight_digests(vae: VAE) -> dict[str, str]:
