@@ -19,7 +19,9 @@ from torch import Tensor
 
 from pyrogeo import plots
 from pyrogeo._files import write_bytes
+from pyrogeo._tensors import digest_of
 from pyrogeo.run import Run
+from pyrogeo.run.asked import differing_step
 from pyrogeo.sampling.methods import record_of
 from pyrogeo.vae import VAE
 
@@ -203,25 +205,47 @@ def draw(
         the pictures' paths.
 
     Raises:
-        ValueError: for a run with nothing to draw, or with pictures, without `replace`.
+        ValueError: for a run with nothing to draw, or with other pictures, without `replace`. Those of the
+            run as it is now are left as they are.
     """
     run = Run(folder)
     if not run.has("history"):
         raise ValueError(f"{run.folder} holds nothing to draw yet; fit first")
     vae = vae or run.vae()
     made = list(of_training(run, vae))
-    inputs = ["vae/weights.safetensors"]
+    asked = {"vae": digest_of(vae.state_dict())}
+    inputs = ["vae/weights.safetensors", "history.json", "posterior.safetensors"]
     if run.has("draws"):
-        chosen = run.sets.chosen(name)
+        asked["draws"] = chosen = run.sets.chosen(name)
+        run.warn_if_stale(chosen)
         made += of_draws(run, vae, [chosen])
-        inputs.append(run.sets.path(chosen, "draws"))
+        inputs += [run.sets.path(chosen, k) for k in ("draws", "metric") if run.sets.has(k, chosen)]
     files = [f"figures/{picture.name}.png" for picture in made]
-    there = [Path(file).name for file in files if (run.folder / file).exists()]
-    if there and not replace:
-        raise ValueError(
-            f"{run.folder / 'figures'} has {', '.join(there)} already; replace them, or use another run"
-        )
-    with run.store.step("figures", tuple(inputs)) as new:
+    if not replace and _are_there(run, asked, files):
+        return [run.store.file(file) for file in files]
+    with run.store.step("figures", tuple(inputs), asked) as new:
         for picture, file in zip(made, files, strict=True):
             save(picture.make(), new(file))
-    return [run.folder / file for file in files]
+    return [run.store.file(file) for file in files]
+
+
+def _are_there(run: Run, asked: dict[str, str], files: Sequence[str]) -> bool:
+    """Whether the pictures are there already, as they are asked for.
+
+    Raises:
+        ValueError: for others, or files that no step of the run made.
+    """
+    store, other = run.store, ""
+    if store.has("figures"):
+        other = differing_step(store, "figures", asked)
+        if not other and store.is_whole("figures"):
+            return True
+        other = other and f", made otherwise: {other}"
+    ours = store.manifest.steps["figures"].files if store.has("figures") else ()
+    there = [f for f in files if (run.folder / f).exists() and (other or f not in ours)]
+    if there or other:
+        names = ", ".join(Path(file).name for file in there or ours)
+        raise ValueError(
+            f"{run.folder / 'figures'} has {names} already{other}; replace them, or use another run"
+        )
+    return False

@@ -5,9 +5,10 @@ from typing import Any
 
 from pyrogeo._asked import differing, words_of
 from pyrogeo._tensors import digest_of
+from pyrogeo.run.folder import Folder
 from pyrogeo.sampling.methods import METHODS, Method
 
-__all__ = ["asked_of_draws", "differing_from"]
+__all__ = ["asked_of_draws", "differing_step"]
 
 #: settings that change no number
 _OF_THE_MOMENT = ("progress", "num_workers")
@@ -37,6 +38,14 @@ def asked_of_draws(
     return words
 
 
-def differing_from(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """What differs between what a step was asked for and what it is asked for now, by name."""
-    return differing(before, words_of(now))
+def differing_step(store: Folder, name: str, asked: dict[str, Any]) -> str:
+    """How a step that happened differs from what is asked for now; empty if it does not.
+
+    Args:
+        store: the run's files and steps.
+        name: of the step.
+        asked: as it would be kept.
+    """
+    found = differing(store.manifest.steps[name].settings, words_of(asked))
+    old = "its input was made anew since" if store.manifest.has_other_inputs(name) else ""
+    return ", ".join(filter(None, (found, old)))

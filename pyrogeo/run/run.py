@@ -28,7 +28,7 @@ from pyrogeo.distributions import RiemannianUniform
 from pyrogeo.errors import SamplingWarning
 from pyrogeo.geometry import CentroidMetric, Metric
 from pyrogeo.run import kept
-from pyrogeo.run.asked import asked_of_draws, differing_from
+from pyrogeo.run.asked import asked_of_draws, differing_step
 from pyrogeo.run.folder import Folder
 from pyrogeo.run.sets import Sets, check_settings, checked_name
 from pyrogeo.run.trained import Trained
@@ -230,9 +230,7 @@ class Run(Trained):
             ValueError: for draws that were made otherwise.
         """
         step = f"draws/{name}"
-        other = differing_from(self.sets.settings(name), asked)
-        if self._store.manifest.has_other_inputs(step):
-            other = ", ".join(filter(None, (other, "they are of an earlier training")))
+        other = differing_step(self._store, step, asked)
         if other:
             raise ValueError(
                 f"{self.folder} has draws already, by {name}, made otherwise: {other}; replace them, or "
@@ -241,10 +239,18 @@ class Run(Trained):
         draws = self.draws(name) if self._store.is_whole(step) else None
         return None if draws is None or draws.posterior.attrs.get("incomplete") else draws
 
+    def is_stale(self, name: str) -> bool:
+        """Whether a set of draws is of an earlier training."""
+        return self._store.manifest.is_stale(f"draws/{name}")
+
+    def has_stale_verdict(self, name: str) -> bool:
+        """Whether the verdict that is there is on other draws than those of the set."""
+        return self._store.has(f"verdict/{name}") and not self.sets.has("diagnosis", name)
+
     def warn_if_stale(self, *names: str) -> None:
         """Says of sets of draws that are of an earlier training that they are."""
         for name in names:
-            if self._store.manifest.is_stale(f"draws/{name}"):
+            if self.is_stale(name):
                 warnings.warn(
                     f"the draws by {name} are stale, of an earlier training; sample again",
                     SamplingWarning,
@@ -320,8 +326,8 @@ class Run(Trained):
         self.warn_if_stale(name)
         vae = vae or self.vae()
         asked = {"vae": digest_of(vae.state_dict())}
-        if self._store.has(step) and not replace:
-            if other := self._differing(step, asked):
+        if not replace and self._store.has(step):
+            if other := differing_step(self._store, step, asked):
                 raise ValueError(
                     f"{self.folder / file} exists already, made otherwise: {other}; replace it, or use "
                     "another folder"
@@ -333,16 +339,6 @@ class Run(Trained):
         with self._store.step(step, inputs, asked) as new:
             kept.write_decoded(new(file), vae, z, self._posterior_tensors())
         return self._store.file(file)
-
-    def _differing(self, step: str, asked: dict[str, Any]) -> str:
-        """How a step differs from what is asked for, empty if it does not."""
-        stale = (
-            "it is stale, its input was made anew"
-            if self._store.manifest.has_other_inputs(step)
-            else ""
-        )
-        other = differing_from(self._store.manifest.steps[step].settings, asked)
-        return ", ".join(filter(None, (other, stale)))
 
     @property
     def store(self) -> Folder:

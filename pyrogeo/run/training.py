@@ -13,6 +13,7 @@ __all__ = ["CHECKPOINT", "train"]
 
 CHECKPOINT = "checkpoint.safetensors"  # of a training that goes on
 _STATE = "vae/training-state.safetensors"  # of one that is done, from which more epochs go on
+_ADVICE = "; choose a new folder, or train anew"
 _PARTS = ("train", "validation", "test")
 
 
@@ -32,7 +33,8 @@ def train(
         if there:
             _check_data(store, about)
         earlier = store.file(_STATE) if there else None
-        file = Checkpoint(store.path / CHECKPOINT, earlier=earlier, anew=force)
+        lead = f"{store.path} holds a trained VAE already, which" if there else "{}"
+        file = Checkpoint(store.path / CHECKPOINT, earlier, anew=force, words=(lead, _ADVICE))
         history = fit(vae, data.train, data.validation, checkpoint=file, **options)
         if history.stopped == "interrupted":
             return history
@@ -57,10 +59,9 @@ def _check_data(store: Folder, about: dict[str, Any]) -> None:
     step = store.manifest.steps["fit"]
     if _STATE not in step.files:
         raise ValueError(
-            f"{store.path} holds a trained VAE already, of an earlier version, which cannot go on; choose a "
-            "new folder, or train anew"
+            f"{store.path} holds a trained VAE already, of an earlier version, from which training cannot go on{_ADVICE}"
         )
     if step.settings["data"] != about:
         raise ValueError(
-            f"{store.path} holds a VAE that was trained on other data; choose a new folder, or train anew"
+            f"{store.path} holds a trained VAE already, which was trained on other data{_ADVICE}"
         )

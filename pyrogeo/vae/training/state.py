@@ -139,6 +139,7 @@ class Checkpoint:
         path: of the file, or None.
         earlier: of another, from which training goes on where there is no file at `path`; it is only read.
         anew: the file of another run is passed over, and replaced.
+        words: beginning and end of the message about another run; {} stands for the file.
 
     Attributes:
         done: epochs that the file had when training went on from it; None where it did not.
@@ -152,10 +153,12 @@ class Checkpoint:
         path: str | os.PathLike | None,
         earlier: str | os.PathLike | None = None,
         anew: bool = False,
+        words: tuple[str, str] = ("checkpoint: {}", ""),
     ):
         self.path = None if path is None else _writable(path)
         there = [Path(p) for p in (self.path, earlier) if p is not None and Path(p).exists()]
         self._source, self._anew = next(iter(there), None), anew
+        self._words = tuple(part.format(self._source) for part in words)
         self._saved = None if self._source is None else read_state(self._source, _KIND)
         self.done: int | None = None
         if self._saved is not None and not _is_whole(self._saved):
@@ -189,7 +192,7 @@ class Checkpoint:
             self._saved = None
             return None
         if problem := self._other_run(learner, settings, asked):
-            raise ValueError(f"checkpoint: {self._source} {problem}")
+            raise ValueError(f"{self._words[0]} {problem}{self._words[1]}")
         saved = self._saved["state"]
         if len(saved["rows"]) > epochs:
             raise ValueError(
