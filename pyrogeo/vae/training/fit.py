@@ -151,17 +151,8 @@ def fit(
     example = _check_fit(learner, train, held_out)
     seed = file.seed if file.seed is not None and seed is None else fresh_seed(seed)
     settings = Settings(seed, train.batch_size, (train.size, *example.shape[1:]))
-    asked, start = {}, {}
-    if file.path is not None:
-        rate = float(f"{learning_rate:.6g}")  # whatever the precision in which it was given
-        asked, start = asked_of(learner, train, held_out, learning_rate=rate), weight_digests(vae)
-    state = file.resume(learner, settings, asked, epochs)
-    if state is not None and not train.repeats:
-        _warn_of_another_order()
-    keep = partial(file.write, learner, settings, asked, start)
-    if state is None:
-        state = TrainingState(weights_of(vae))
-        keep(state)
+    rate = float(f"{float(learning_rate):.6g}")  # whatever the precision in which it was given
+    state, keep = _begun(file, learner, settings, train, held_out, epochs, learning_rate=rate)
     loop = _Loop(learner, engine, (train, held_out), seed=seed, state=state, keep=keep)
     stopped = loop.run(epochs, patience, progress)
     return _history(state, stopped, seed)
@@ -297,12 +288,31 @@ def _check_fit(learner: Learner, train: Batches, held_out: Batches | None) -> Te
     return example
 
 
+def _begun(
+    file: Checkpoint, learner: Learner, settings: Settings, train: Batches, held_out: Batches | None,
+    epochs: int, **rest: Any,
+) -> tuple[TrainingState, Callable[[TrainingState], None]]:
+    """The state that training goes on from, new or out of the file, and what keeps it after an epoch."""
+    asked: dict[str, Any] = {}
+    start: dict[str, str] = {}
+    if file.path is not None:
+        asked, start = asked_of(learner, train, held_out, **rest), weight_digests(learner.vae)
+    state = file.resume(learner, settings, asked, epochs)
+    keep = partial(file.write, learner, settings, asked, start)
+    if state is None:
+        state = TrainingState(weights_of(learner.vae))
+        keep(state)
+    elif not train.repeats:
+        _warn_of_another_order()
+    return state, keep
+
+
 def _warn_of_another_order() -> None:
     warnings.warn(
         "the order of this loader's data is its own, so that training that continues from a checkpoint may "
         "differ from one in a single run; a sampler with set_epoch repeats",
         PyrogeoWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
