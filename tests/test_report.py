@@ -130,7 +130,7 @@ def test_chromium_renders_it(run, page, tmp_path, width):
     assert (pixels.std(1) > 5).float().mean() > 0.4  # most lines have something on them
 
 
-def test_files_and_folders(run, tmp_path):
+def test_files_and_folders(run, page, tmp_path):
     before = (run.folder / "report.html").read_bytes()
     assert report(run.folder).read_bytes() == before
     with pytest.raises(ValueError, match="exists already, and reports other draws"):

@@ -221,6 +221,7 @@ def draw(
         made += of_draws(run, vae, [chosen])
         inputs += [run.sets.path(chosen, k) for k in ("draws", "metric") if run.sets.has(k, chosen)]
     files = [f"figures/{picture.name}.png" for picture in made]
+    run.store.finish()
     if not replace and _are_there(run, asked, files):
         return [run.store.file(file) for file in files]
     with run.store.step("figures", tuple(inputs), asked) as new:

@@ -183,6 +183,14 @@ class Folder:
             self._settle()
             yield
 
+    def finish(self) -> None:
+        """Does what a step that was killed once it had happened left undone, if anything."""
+        manifest = self.manifest
+        undone = manifest.leftovers or any(step.part for step in manifest.steps.values())
+        if undone or next(self.path.glob(f"{_PART}*"), None):
+            with contextlib.suppress(OSError), self.writing():
+                pass
+
     def _commit(
         self, name: str, step: Step, statement: dict[str, Any], removes: tuple[str, ...]
     ) -> None:

@@ -236,6 +236,7 @@ class Run(Trained):
                 f"{self.folder} has draws already, by {name}, made otherwise: {other}; replace them, or "
                 "give these another name"
             )
+        self._store.finish()
         draws = self.draws(name) if self._store.is_whole(step) else None
         return None if draws is None or draws.posterior.attrs.get("incomplete") else draws
 
@@ -332,6 +333,7 @@ class Run(Trained):
                     f"{self.folder / file} exists already, made otherwise: {other}; replace it, or use "
                     "another folder"
                 )
+            self._store.finish()
             if self._store.is_whole(step):
                 return self._store.file(file)
         z = self.draws(name).posterior["z"].to_numpy()
