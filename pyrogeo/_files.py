@@ -29,9 +29,10 @@ def write_bytes(path: PathLike, *content: bytes | memoryview) -> None:
             _write(temporary, content)
             os.replace(temporary, path)
             flush(path.parent)
-        finally:
+        except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+            raise
 
 
 @contextlib.contextmanager

@@ -1,60 +1,75 @@
-"""Faults at file operations: a process that dies at the n-th one, without ending it.
+"""What a kill leaves, at every file operation of a process, without ending it.
 
-The operations of `os` are replaced, through which all of pyrogeo's writing goes. Once it has died, a process
-does nothing to its files any more: what its `finally` blocks would clear away stays, as after a kill.
+The operations of `os` are watched, through which all of pyrogeo's writing goes. A kill leaves the disk as it is
+at some moment: before an operation, after it, or with half of a write done. `moments` calls a function at each
+of them; `killed_at` lets the process die there, and do nothing to its files any more, not even in `finally`.
 """
 
 import contextlib
 import os
 
-OPERATIONS = ("write", "fsync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir")
+OPERATIONS = ("open", "write", "fsync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir")
 
 
 class Killed(BaseException):
     """What no code catches, as a kill."""
 
 
-class Dying:
-    """File operations that are counted, and the last of which does not come to pass, or does so half.
+@contextlib.contextmanager
+def moments(monkeypatch, look):
+    """A block at each moment of which `look()` is called."""
+    busy = []
 
-    Args:
-        number: of the operation at which the process dies, from 0; None never.
-        where: `"before"` it, or `"after"` it, which for a write is after half of it.
-    """
-
-    def __init__(self, number=None, where="before"):
-        self.number, self.where = number, where
-        self.count, self.dead = 0, False
-
-    def reached(self):
-        return self.dead
-
-    @contextlib.contextmanager
-    def process(self, monkeypatch):
-        """A block that may die; it ends quietly then."""
-        with monkeypatch.context() as patch:
-            for name in (*OPERATIONS, "open"):
-                patch.setattr(os, name, self._replaced(name, getattr(os, name)))
-            with contextlib.suppress(Killed):
-                yield
-
-    def _replaced(self, name, operation):
+    def watched(name, operation):
         def one(*args, **options):
-            if name == "write" and args[0] <= 2:  # what is printed is no file
+            if busy or not _changes_files(name, args, options):
                 return operation(*args, **options)
-            if name == "open":
-                flags = args[1] if len(args) > 1 else options.get("flags", 0)
-                if not flags & (os.O_WRONLY | os.O_RDWR):
-                    return operation(*args, **options)
-            if self.dead:
-                raise Killed
-            if self.number is not None and self.count == self.number:
-                self.dead = True
-                if self.where == "after":
-                    half = (args[0], args[1][: len(args[1]) // 2]) if name == "write" else args
-                    operation(*half, **options)
-                raise Killed
-            self.count += 1
-            return operation(*args, **options)
+            with _within(busy):
+                look()
+            if name == "write" and len(args[1]) > 1:  # the caller writes what is left
+                args = args[0], args[1][: len(args[1]) // 2]
+            try:
+                return operation(*args, **options)
+            finally:
+                with _within(busy):
+                    look()
 
         return one
+
+    with monkeypatch.context() as patch:
+        for name in OPERATIONS:
+            patch.setattr(os, name, watched(name, getattr(os, name)))
+        yield
+
+
+@contextlib.contextmanager
+def killed_at(monkeypatch, number):
+    """A block that dies at its `number`th moment, from 0, and then ends quietly; yields what says if it did."""
+    left, dead = [number], []
+
+    def look():
+        left[0] -= 1
+        if dead or left[0] < 0:
+            dead.append(True)
+            raise Killed
+
+    with contextlib.suppress(Killed), moments(monkeypatch, look):
+        yield dead
+
+
+@contextlib.contextmanager
+def _within(busy):
+    busy.append(True)
+    try:
+        yield
+    finally:
+        busy.pop()
+
+
+def _changes_files(name, args, options):
+    if name == "write":
+        return args[0] > 2  # what is printed is no file
+    if name == "open":
+        flags = args[1] if len(args) > 1 else options.get("flags", 0)
+        return bool(flags & (os.O_WRONLY | os.O_RDWR))
+    return True
