@@ -7,9 +7,15 @@ dates and times may differ.
 """
 
 import hashlib
+import multiprocessing
+import os
+import random
 import re
 import shutil
+import signal
+import time
 import warnings
+from functools import partial
 
 import h5py
 import numpy as np
@@ -19,6 +25,7 @@ import torch
 from pyrogeo import plots
 from pyrogeo._files import write_bytes
 from pyrogeo.errors import SamplingWarning
+from pyrogeo.jobs import demo
 from pyrogeo.jobs.fit import train
 from pyrogeo.jobs.sample import sample_run
 from pyrogeo.recipes.standard import standard_vae
@@ -150,6 +157,8 @@ def life(tmp_path_factory):
         for name, command in LIFE.items():
             before = seen(path)
             states = States(path, tmp_path_factory.mktemp("states"))
+            if path.exists():
+                shutil.copytree(path, states.places / "before" / "run")
             with moments(patch, states):
                 command(path)
             found[name] = states, before, seen(path), files(path)
@@ -161,7 +170,7 @@ def life(tmp_path_factory):
 def test_every_command_killed_at_every_file_operation(name, life):
     states, before, after, expected_files = life[name]
     assert states.moments > 10
-    for state in sorted(states.places.iterdir(), key=lambda place: int(place.name)):
+    for state in sorted(states.places.glob("[0-9]*"), key=lambda place: int(place.name)):
         path = state / "run"
         there = seen(path)
         for key in there:
@@ -171,3 +180,70 @@ def test_every_command_killed_at_every_file_operation(name, life):
         assert again.keys() == after.keys()
         assert [k for k in after if again[k] != after[k]] == [], state.name
         assert files(path) == expected_files, state.name
+
+
+def test_a_demo_killed_now_and_then(tmp_path, monkeypatch):
+    """At eight of its moments; the same demo goes on from there, to the same figures."""
+    monkeypatch.setattr(demo, "digits", lambda: some_data((1, 8, 8)))
+    vae = partial(standard_vae, hidden=(4,))
+    monkeypatch.setattr(demo, "standard_vae", vae)
+    quick = {"epochs": 1, "num_samples": 6, "num_chains": 2, "progress": False}
+    run = partial(demo.run, method="mixture", **quick)
+    states = States(tmp_path / "run", tmp_path / "states")
+    with moments(monkeypatch, states):
+        run(tmp_path / "run")
+    after = seen(tmp_path / "run")
+    numbers = sorted(int(place.name) for place in states.places.iterdir())
+    for number in numbers[:: max(1, len(numbers) // 8)]:
+        path = states.places / str(number) / "run"
+        run(path)
+        assert seen(path) == after, number
+        assert files(path) == files(tmp_path / "run"), number
+
+
+def test_a_demo_of_other_settings_begins_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "digits", lambda: some_data((1, 8, 8)))
+    monkeypatch.setattr(demo, "standard_vae", partial(standard_vae, hidden=(4,)))
+    quick = {"epochs": 1, "num_samples": 6, "progress": False}
+    demo.run(tmp_path / "run", method="mixture", **quick)
+    (tmp_path / "run" / "notes.txt").write_text("the user's own")
+    demo.run(tmp_path / "run", method="exact", **quick)
+    assert (tmp_path / "run" / "notes.txt").exists()
+    assert not (tmp_path / "run" / "draws" / "mixture.nc").exists()
+    assert Run(tmp_path / "run").sets.names == ("exact",)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the draws by:pyrogeo.errors.SamplingWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_sixty_kills_at_random_times(life, tmp_path):
+    """Real ones, of processes of their own."""
+    rng, path, killed = random.Random(0), tmp_path / "run", 0
+    names = [name for name in LIFE for _ in range(5)][:60]
+    for name in names:
+        states, _, after, expected_files = life[name]
+        took = _seconds(name, states, path)
+        _put_before(states, path)
+        process = multiprocessing.get_context("fork").Process(target=LIFE[name], args=(path,))
+        process.start()
+        time.sleep(rng.uniform(0, took))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+        LIFE[name](path)
+        assert seen(path) == after, name
+        assert files(path) == expected_files, name
+    assert killed > 30
+
+
+def _put_before(states, path):
+    shutil.rmtree(path, ignore_errors=True)
+    if (states.places / "before").exists():
+        shutil.copytree(states.places / "before" / "run", path)
+
+
+def _seconds(name, states, path):
+    _put_before(states, path)
+    start = time.monotonic()
+    LIFE[name](path)
+    return time.monotonic() - start

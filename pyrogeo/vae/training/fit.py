@@ -289,8 +289,13 @@ def _check_fit(learner: Learner, train: Batches, held_out: Batches | None) -> Te
 
 
 def _begun(
-    file: Checkpoint, learner: Learner, settings: Settings, train: Batches, held_out: Batches | None,
-    epochs: int, **rest: Any,
+    file: Checkpoint,
+    learner: Learner,
+    settings: Settings,
+    train: Batches,
+    held_out: Batches | None,
+    epochs: int,
+    **rest: Any,
 ) -> tuple[TrainingState, Callable[[TrainingState], None]]:
     """The state that training goes on from, new or out of the file, and what keeps it after an epoch."""
     asked: dict[str, Any] = {}
