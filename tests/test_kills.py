@@ -72,6 +72,7 @@ def _without_matplotlib():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "_image", lambda picture: picture.name)
         patch.setattr(pictures, "save", lambda figure, path: write_bytes(path, b"a picture"))
+        patch.setattr(demo, "save", pictures.save)
         for plot in ("history", "reconstructions", "latent_space", "images", "chains", "spectrum"):
             patch.setattr(plots, plot, lambda *args, **options: None)
         patch.setattr(pictures, "_latent", lambda run, sets: Picture("latent", *"...", make=str))
