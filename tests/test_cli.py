@@ -119,8 +119,10 @@ def test_from_a_folder_of_images(tmp_path):
     )
     assert "last states of short chains" in call("diagnose", out)
     call(*sample, "--force")
-    call("plot", out)
+    printed = call("plot", out)
     assert (out / "figures" / "samples.png").exists()
+    assert call("plot", out) == printed  # they are there
+    call(*sample[:-1], "--force", "--seed", 1, "--no-progress")
     assert "--force replaces them" in call("plot", out, code=1)
 
 
