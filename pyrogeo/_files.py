@@ -1,31 +1,61 @@
 """Files that are whole or not there, and JSON that says what it is.
 
-A file is written beside its place and moved there, so a kill in between leaves what was there before.
+A file's content is made in memory, written beside its place and moved there: a kill in between leaves what
+was there before, and so does a full disk, of which only plain writes say that it is full.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PathLike", "check_version", "flush", "read_json", "replacing", "write_json"]
+__all__ = ["PathLike", "check_version", "flush", "naming", "read_json", "write_bytes", "write_json"]
 
 PathLike = str | os.PathLike
 
 
-def replacing(path: PathLike, write: Callable[[Path], Any]) -> None:
-    """Calls `write` with a temporary path and moves what it wrote to `path`."""
+def write_bytes(path: PathLike, *content: bytes | memoryview) -> None:
+    """Replaces a file, whole or not at all, by the parts of its content one after the other.
+
+    Raises:
+        OSError: with the path as its `filename`, where it cannot be written; what was there stays.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part")
+    with naming(path):
+        try:
+            _write(temporary, content)
+            os.replace(temporary, path)
+            flush(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """An `OSError` of the block names this path, and no temporary one."""
     try:
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())  # some writers leave it readable by its owner only
-        flush(temporary)
-        os.replace(temporary, path)
-        flush(path.parent)
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or 0, reason, str(path)) from error
+
+
+def _write(path: Path, content: tuple[bytes | memoryview, ...]) -> None:
+    """Creates or empties a file and fills it, down to the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        for part in content:
+            rest = memoryview(part).cast("B")
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def flush(path: Path) -> None:
@@ -35,12 +65,6 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def check_version(path: Path, found: Any, known: int) -> None:
@@ -55,7 +79,7 @@ def check_version(path: Path, found: Any, known: int) -> None:
 def write_json(path: PathLike, content: dict[str, Any], kind: str, version: int = 1) -> None:
     """A JSON object with its `kind` and `format`."""
     text = json.dumps({"kind": kind, "format": version, **content}, indent=2) + "\n"
-    replacing(path, lambda temporary: temporary.write_text(text))
+    write_bytes(path, text.encode())
 
 
 def read_json(path: PathLike, kind: str, version: int = 1) -> dict[str, Any]:

@@ -1,26 +1,54 @@
 """Tensors in files that hold no code: safetensors, with what they are among the metadata."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from pyrogeo._files import PathLike, check_version, replacing
+from pyrogeo._files import PathLike, check_version, write_bytes
 
-__all__ = ["read_state", "read_tensors", "write_state", "write_tensors"]
+__all__ = ["digest_of", "read_state", "read_tensors", "write_state", "write_tensors"]
 
 
 def write_tensors(
     path: PathLike, tensors: dict[str, Tensor], kind: str, version: int = 1, **words: str
 ) -> None:
-    """Tensors with what they are: `kind`, the version of its format, and other words."""
+    """Tensors with what they are: `kind`, the version of its format, and other words.
+
+    The same tensors and words make the same bytes.
+    """
     metadata = {"kind": kind, "format": str(version), **words}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    replacing(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    made = memoryview(save(tensors, metadata))
+    length = 8 + int.from_bytes(made[:8], "little")
+    # The library puts the words in another order every time.
+    header = json.loads(bytes(made[8:length]))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    write_bytes(path, len(text).to_bytes(8, "little"), text, made[length:])
+
+
+def digest_of(tensors: Mapping[str, Tensor | None]) -> str:
+    """SHA-256 of tensors with their names, dtypes and shapes.
+
+    >>> digest_of({"x": torch.zeros(2)}) == digest_of({"x": torch.zeros(2, 1)})
+    False
+    """
+    found = hashlib.sha256()
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        found.update(memoryview(plain.view(torch.uint8).numpy()))
+    return found.hexdigest()
 
 
 def read_tensors(

@@ -130,9 +130,14 @@ def test_chromium_renders_it(run, page, tmp_path, width):
     assert (pixels.std(1) > 5).float().mean() > 0.4  # most lines have something on them
 
 
-def test_files_and_folders(run, tmp_path):
-    with pytest.raises(ValueError, match="exists already"):
-        report(run.folder)
+def test_files_and_folders(run, page, tmp_path):
+    before = (run.folder / "report.html").read_bytes()
+    assert report(run.folder).read_bytes() == before
+    with pytest.raises(ValueError, match="exists already, and reports other draws"):
+        report(run.folder, name="nuts")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="mine.txt exists already; replace it"):
+        report(run.folder, tmp_path / "mine.txt")
     with pytest.raises(ValueError, match="is not a folder"):
         report(run.folder, tmp_path / "nowhere" / "report.html")
     with pytest.raises(ValueError, match="nothing to report yet"):

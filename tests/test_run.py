@@ -92,7 +92,9 @@ def test_nothing_is_replaced_silently(copy):
         assert decoded["data"].shape == (2, 6, 1, 8, 8)
         expected = copy.vae().decode(torch.from_numpy(decoded["z"][1])).mean
         np.testing.assert_allclose(decoded["data"][1], expected, atol=1e-6)
-    with pytest.raises(ValueError, match="exists already"):
+    assert copy.decode() == path
+    copy.sample(7, replace=True, **FAST)
+    with pytest.raises(ValueError, match="exists already, .* its input was made anew"):
         copy.decode()
     copy.decode(replace=True)
 
@@ -102,6 +104,8 @@ def test_pictures(copy):
     assert {p.stem for p in paths} == {
         "history", "reconstructions", "latent", "chains", "spectrum", "samples",
     }  # fmt: skip
+    assert figures.draw(copy.folder) == paths
+    copy.sample(6, replace=True, **FAST)
     with pytest.raises(ValueError, match=r"has history.png, .* already"):
         figures.draw(copy.folder)
     assert figures.draw(copy.folder, replace=True) == paths

@@ -97,11 +97,13 @@ def fit(
     patience: o.Patience = None,
     seed: o.Seed = 0,
     device: o.Device = None,
+    force: o.Anew = False,
     progress: o.Progress = True,
 ) -> None:
     """Train a VAE and keep it in a run folder.
 
-    After Ctrl-C, the same command continues where it stopped.
+    After Ctrl-C or a kill, the same command continues where it stopped, and with more --epochs a run that is
+    done goes on.
 
     \b
     Examples:
@@ -115,6 +117,7 @@ def fit(
     parts = {"network": network, "guide": guide, "likelihood": likelihood, "beta": beta}
     training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     training |= {"patience": patience, "seed": seed, "device": device, "progress": progress}
+    training["force"] = force
     with one_line():
         parts["hidden"] = _numbers(hidden)
         said = {"recipe": recipe, "options": option or (), "seed": seed, **parts}
@@ -129,7 +132,7 @@ def _fit(
 
     data = load(source, **reading)
     vae, objective = program(data, latent_dim, **said)
-    if (out / "run.json").is_file():
+    if (out / "checkpoint.safetensors").is_file():
         typer.echo(f"continuing {out}")
     _, history = train(out, data, vae, source=source, objective=objective, **training)
     done = f"{len(history.table)} epochs"
@@ -185,7 +188,7 @@ def sample(
     """Draw latent points: from the Riemannian uniform density of a run, or from another law.
 
     Builds the metric from the run's posteriors, and keeps it beside the draws. Ctrl-C keeps the draws so
-    far. A run holds several sets of draws, each under its name.
+    far; the same command then draws all of them. A run holds several sets of draws, each under its name.
 
     \b
     Examples:
@@ -208,6 +211,9 @@ def sample(
         sizes = draws.posterior.sizes
         written = f"{sizes['chain']} chains of {sizes['draw']} draws written to {run} as {name}"
         typer.echo(written if metric is None else f"{metric}\n{written}")
+        if draws.posterior.attrs.get("incomplete"):
+            typer.echo("interrupted: the same command draws all of them", err=True)
+            raise typer.Exit(130)
         typer.echo(f"judge them with: pyrogeo diagnose {run}")
 
 

@@ -14,6 +14,7 @@ _OPTIONS = {
     "pass initial_params=...": "take fewer --chains, or --method exact",
     "or pass initial_params": "or --method exact",
     "broken='skip' passes over them": "--skip-broken passes over them",
+    "choose a new folder, or train anew": "choose a new folder, or --force trains anew",
     "replace them, or give these another name": "--force replaces them, --name gives these another name",
     "replace them, or use another run": "--force replaces them",
     "replace it, or use another folder": "--force replaces it",
@@ -33,11 +34,18 @@ def one_line(program: bool = True) -> Iterator[None]:
         try:
             yield
         except (ValueError, ArithmeticError, OSError, NotImplementedError) as error:
-            typer.echo(f"error: {_in_options(' '.join(str(error).split()))}", err=True)
+            typer.echo(f"error: {_in_options(' '.join(_said(error).split()))}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.echo("interrupted before there was anything to keep", err=True)
             raise typer.Exit(130) from None
+
+
+def _said(error: Exception) -> str:
+    """An error of the system as the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _in_options(message: str) -> str:

@@ -18,6 +18,9 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max
 Method = Annotated[str, typer.Option(metavar="|".join(METHODS), help=f"{_WAYS}.")]
 Progress = Annotated[bool, typer.Option(help="Show progress bars.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Anew = Annotated[
+    bool, typer.Option("--force", help="Train anew, and replace another run once that is done.")
+]
 Name = Annotated[str | None, typer.Option(help="Set of draws [default: the last].", metavar="NAME")]
 Beside = Annotated[
     str | None,

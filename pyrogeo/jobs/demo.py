@@ -2,10 +2,10 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
+from pyrogeo._files import write_bytes
 from pyrogeo._random import forked
 from pyrogeo.datasets import digits
 from pyrogeo.recipes.standard import standard_vae
@@ -13,6 +13,7 @@ from pyrogeo.reports import report
 from pyrogeo.reports.pictures import of_draws, save
 from pyrogeo.run import Run
 from pyrogeo.run.kept import diagnosis_in_words
+from pyrogeo.run.training import CHECKPOINT
 from pyrogeo.sampling.methods import METHODS, Method, chosen
 from pyrogeo.vae import VAE, History
 from pyrogeo.verdict import Diagnosis
@@ -39,8 +40,8 @@ def run(
     """Trains, builds the metric, samples, judges, and leaves a run folder with pictures.
 
     Args:
-        out: a folder that is empty, new, or that an earlier demo wrote, whose files are then replaced; other
-            files in it stay.
+        out: a folder that is empty, new, or that an earlier demo wrote. The same demo goes on there, where
+            it was interrupted; another one replaces its files, and other files stay.
         latent_dim: d, the number of latent dimensions.
         seed: of everything random.
         method: a name in `pyrogeo.methods`, or what `Run.sample` takes besides. Exact draws are made
@@ -54,12 +55,12 @@ def run(
     Raises:
         ValueError: before training, for a folder that cannot be written or holds other things, and
             for a method that is none.
-        KeyboardInterrupt: after Ctrl-C in training; `Run.fit` on the folder continues it.
+        KeyboardInterrupt: after Ctrl-C in training; the same call continues it.
     """
     records = list(dict.fromkeys([chosen(method), METHODS["exact"]]))
-    _remove_earlier(Path(out))
-    asked = {"latent_dim": latent_dim, "method": records[0].name, "seed": seed}
-    folder = Run.create(out, command="demo", **asked)
+    asked = {"latent_dim": latent_dim, "method": records[0].name, "seed": seed, "epochs": epochs}
+    asked |= {"num_samples": num_samples, "warmup_steps": warmup_steps, "num_chains": num_chains}
+    folder = _begun(Path(out), {"command": "demo", **asked})
     with forked(seed):
         vae = standard_vae((1, 8, 8), latent_dim)
     history = folder.fit(vae, digits(), epochs=epochs, seed=seed, progress=progress)
@@ -95,24 +96,20 @@ def _summarise(folder: Run, history: History, found: dict[str, Diagnosis]) -> No
         "draws": {name: diagnosis_in_words(diagnosis) for name, diagnosis in found.items()},
         "versions": folder.store.manifest.versions,
     }
-    (folder.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_bytes(folder.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
-def _remove_earlier(out: Path) -> None:
-    """Removes what a demo wrote into a folder; one that holds something else, `Run.create` refuses."""
+def _begun(out: Path, statement: dict[str, Any]) -> Run:
+    """The folder, in which the same demo goes on where it was killed, and another one begins anew."""
     if not (out / "run.json").is_file():
-        return
+        return Run.create(out, **statement)
     earlier = Run(out)
     if earlier.statement.get("command") != "demo":
         raise ValueError(f"{out} holds a run that is no demo; choose another folder")
-    with earlier.store.writing():
-        ours = [f for step in earlier.store.manifest.steps.values() for f in step.files]
-        for name in (*ours, *PICTURES, "summary.json", "report.html", "checkpoint.safetensors"):
-            (out / name).unlink(missing_ok=True)
-        for name in ("vae", "draws", "decoded", "figures"):
-            if (out / name).is_dir() and not any((out / name).iterdir()):
-                shutil.rmtree(out / name)
-        (out / "run.json").unlink()
+    if earlier.statement != statement:
+        beside = (*PICTURES, "summary.json", "report.html", CHECKPOINT)
+        earlier.store.restart(statement, removes=beside)
+    return Run(out)
 
 
 def _draw(folder: Run, vae: VAE, names: list[str]) -> None:

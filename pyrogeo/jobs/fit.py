@@ -1,5 +1,6 @@
 """From data by name to a trained run: what `pyrogeo fit` decides, callable from Python."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from pyro.infer import ELBO
 
+from pyrogeo._asked import differing
 from pyrogeo._random import forked
 from pyrogeo.datasets import Dataset
 from pyrogeo.datasets.named import SHIPPED
@@ -16,6 +18,8 @@ from pyrogeo.run import Run
 from pyrogeo.vae import VAE, History
 
 __all__ = ["begun", "program", "train", "usual_batch_size", "usual_likelihood"]
+
+_MAY_CHANGE = ("epochs", "patience")
 
 
 def usual_batch_size(n: int) -> int:
@@ -92,9 +96,10 @@ def train(
     seed: int = 0,
     device: str | None = None,
     progress: bool = True,
+    force: bool = False,
     **options: Any,
 ) -> tuple[Run, History]:
-    """Trains in a run folder; the same call continues what was interrupted.
+    """Trains in a run folder; the same call continues what was interrupted, and returns what is there.
 
     Args:
         out: the folder.
@@ -106,13 +111,14 @@ def train(
         seed: of shuffles and noise.
         device: where to compute.
         progress: show a bar.
-        options: of `pyrogeo.fit`, in JSON's words.
+        force: train anew where the folder holds another run, which it keeps until that is done.
+        options: of `pyrogeo.fit`, in JSON's words; the number of epochs may grow.
 
     Returns:
         the run, and the history; its `stopped` is `"interrupted"` after Ctrl-C.
 
     Raises:
-        ValueError: for a folder that holds another run, or a trained one, and as `Run.fit` does.
+        ValueError: for a folder that holds another run, and as `Run.fit` does.
 
     >>> import tempfile
     >>> from pyrogeo.datasets import digits
@@ -126,20 +132,21 @@ def train(
     options = {**options, "batch_size": batch_size}
     where = source if source in SHIPPED else Path(source).resolve().name
     statement = {"command": "fit", "data": where, "vae": vae.statement, **options, "seed": seed}
-    run = begun(out, statement) or Run.create(out, **statement)
+    run = begun(out, statement, force=force) or Run.create(out, **statement)
     parts = {"objective": objective, "seed": seed, "device": device, "progress": progress}
-    return run, run.fit(vae, data, **options, **parts)
+    return run, run.fit(vae, data, force=force, statement=statement, **options, **parts)
 
 
-def begun(out: str | os.PathLike, statement: dict[str, Any]) -> Run | None:
-    """The run that the same statement began and did not finish, if there is one.
+def begun(out: str | os.PathLike, statement: dict[str, Any], *, force: bool = False) -> Run | None:
+    """The run that the same statement began, if there is one.
 
     Args:
         out: the folder.
         statement: what is asked for.
+        force: take a run that was begun with another statement. One that is not trained has this one then.
 
     Raises:
-        ValueError: for a run that was begun with another, or is trained.
+        ValueError: for a run that was begun with another, of which only the number of epochs may differ.
 
     >>> begun("nowhere", {}) is None
     True
@@ -147,11 +154,16 @@ def begun(out: str | os.PathLike, statement: dict[str, Any]) -> Run | None:
     if not (Path(out) / "run.json").is_file():
         return None
     run = Run(out)
-    if run.state == "trained":
-        raise ValueError(f"{out} holds a trained VAE already; choose a new folder")
-    differing = [k for k, v in statement.items() if run.statement.get(k) != v]
-    if differing:
+    other = differing(*(_without_epochs(words) for words in (run.statement, statement)))
+    if other and not force:
         raise ValueError(
-            f"{out} was begun with another {', '.join(differing)}; choose a new folder"
+            f"{out} was begun with another {other}; choose a new folder, or train anew"
         )
+    if other and run.state != "trained":
+        run.store.restart(statement)
     return run
+
+
+def _without_epochs(statement: dict[str, Any]) -> dict[str, Any]:
+    """What may not change, as JSON holds it."""
+    return {k: v for k, v in json.loads(json.dumps(statement)).items() if k not in _MAY_CHANGE}

@@ -43,10 +43,6 @@ def sample_run(
     """
     run, record = Run(folder), chosen(method)
     name = record.name if name is None else name
-    if name in run.sets.names and not replace:
-        raise ValueError(
-            f"{folder} has draws already, by {name}; replace them, or give these another name"
-        )
     settings = {**(settings or {})}
     settings |= {
         k: v for k, v in {"seed": seed, "progress": progress}.items() if k in record.settings

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import matplotlib
 import matplotlib.pyplot as plt
 
-from pyrogeo._files import replacing
+from pyrogeo._files import write_bytes
+from pyrogeo.reports.made_from import made_from, written_in
 from pyrogeo.reports.pictures import Picture, of_draws, of_training
 from pyrogeo.reports.summary import summary
 from pyrogeo.run import Run
@@ -69,28 +70,40 @@ def report(
         the file's path.
 
     Raises:
-        ValueError: for a folder without a trained VAE, or a file that exists, without `replace`.
+        ValueError: for a folder without a trained VAE, or a file that exists and is another report, or none,
+            without `replace`. One of the same run as it is now is left as it is.
     """
     run = Run(folder)
     path = run.folder / "report.html" if path is None else Path(path)
     if not run.has("history"):
         raise ValueError(f"{run.folder} holds nothing to report yet; fit first")
+    mark = made_from(run, name, vae)
     if path.exists() and not replace:
-        raise ValueError(f"{path} exists already; replace it, or write to another file")
+        if written_in(path) == mark:
+            return path
+        raise ValueError(
+            f"{path} exists already{_kind(path)}; replace it, or write to another file"
+        )
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent} is not a folder")
+    run.warn_if_stale(*_shown(run, name))
     vae = vae or run.vae()
     found = {each: run.diagnosis(each) for each in _shown(run, name)}
     with matplotlib.rc_context({"savefig.dpi": 110}):
         sections = [*_trained(run, vae), *_drawn(run, vae, found), _settings(run)]
     page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=html.escape(f"pyrogeo: {run.folder.resolve().name}"),
+        mark=html.escape(mark),
         lead=_lead(run, found),
         links="".join(f'<li><a href="#{s.anchor}">{s.title}</a></li>' for s in sections),
         sections="".join(_in_html(section) for section in sections),
     )
-    replacing(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    write_bytes(path, page.encode())
     return path
+
+
+def _kind(path: Path) -> str:
+    return "" if written_in(path) is None else ", and reports other draws or an earlier state"
 
 
 def _shown(run: Run, name: str | None) -> list[str]:
@@ -115,8 +128,10 @@ def _lead(run: Run, found: dict[str, Diagnosis | None]) -> str:
     ]
     for name, diagnosis in found.items():
         which = "the draws" if len(found) == 1 else f"the {html.escape(name)} draws"
+        if run.is_stale(name):
+            lines.append(f"{which.capitalize()} are stale: they are of an earlier training.")
         if diagnosis is None:
-            lines.append(f"The verdict on {which} was not asked for.")
+            lines.append(f"The verdict on {which} {_missing(run, name)}.")
             continue
         kind = diagnosis.verdict.replace(" ", "-")
         lines.append(
@@ -124,6 +139,10 @@ def _lead(run: Run, found: dict[str, Diagnosis | None]) -> str:
             f"{_MEANING[diagnosis.verdict]}"
         )
     return "".join(f"<p>{line}</p>" for line in lines)
+
+
+def _missing(run: Run, name: str) -> str:
+    return "is stale, of earlier draws" if run.has_stale_verdict(name) else "was not asked for"
 
 
 def _trained(run: Run, vae: VAE) -> Iterator[_Section]:
@@ -149,7 +168,7 @@ def _verdict(
     draws = run.draws(name)
     sizes = draws.posterior.sizes
     if found is None:
-        text = "<p>The verdict was not asked for.</p>"
+        text = f"<p>The verdict {_missing(run, name)}.</p>"
     else:
         reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in found.reasons)
         text = (
@@ -189,7 +208,9 @@ def _number(column: str, value: float) -> str:
 
 
 def _settings(run: Run) -> _Section:
-    return _Section("settings", "Settings and versions", f"<pre>{html.escape(summary(run))}</pre>")
+    return _Section(
+        "settings", "Settings and versions", f"<pre>{html.escape(summary(run, shown=False))}</pre>"
+    )
 
 
 def _with_words(picture: Picture) -> _Section:

@@ -3,6 +3,7 @@
 `plot`, the report and the demo take their pictures from here.
 """
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ import torch
 from torch import Tensor
 
 from pyrogeo import plots
+from pyrogeo._files import write_bytes
+from pyrogeo._tensors import digest_of
 from pyrogeo.run import Run
+from pyrogeo.run.asked import differing_step
 from pyrogeo.sampling.methods import record_of
 from pyrogeo.vae import VAE
 from pyrogeo.vae.likelihoods import picture
@@ -177,9 +181,11 @@ def save(figure: Any, path: Path) -> None:
     ['empty.png']
     """
     figure = getattr(figure, "figure", None) or figure
+    buffer = io.BytesIO()
     with matplotlib.rc_context({"savefig.dpi": 150}):
-        figure.savefig(path, bbox_inches="tight")
+        figure.savefig(buffer, format=Path(path).suffix[1:] or None, bbox_inches="tight")
     plt.close(figure)
+    write_bytes(path, buffer.getbuffer())
 
 
 def draw(
@@ -200,25 +206,48 @@ def draw(
         the pictures' paths.
 
     Raises:
-        ValueError: for a run with nothing to draw, or with pictures, without `replace`.
+        ValueError: for a run with nothing to draw, or with other pictures, without `replace`. Those of the
+            run as it is now are left as they are.
     """
     run = Run(folder)
     if not run.has("history"):
         raise ValueError(f"{run.folder} holds nothing to draw yet; fit first")
     vae = vae or run.vae()
     made = list(of_training(run, vae))
-    inputs = ["vae/weights.safetensors"]
+    asked = {"vae": digest_of(vae.state_dict())}
+    inputs = ["vae/weights.safetensors", "history.json", "posterior.safetensors"]
     if run.has("draws"):
-        chosen = run.sets.chosen(name)
+        asked["draws"] = chosen = run.sets.chosen(name)
+        run.warn_if_stale(chosen)
         made += of_draws(run, vae, [chosen])
-        inputs.append(run.sets.path(chosen, "draws"))
+        inputs += [run.sets.path(chosen, k) for k in ("draws", "metric") if run.sets.has(k, chosen)]
     files = [f"figures/{picture.name}.png" for picture in made]
-    there = [Path(file).name for file in files if (run.folder / file).exists()]
-    if there and not replace:
-        raise ValueError(
-            f"{run.folder / 'figures'} has {', '.join(there)} already; replace them, or use another run"
-        )
-    with run.store.step("figures", tuple(inputs)) as new:
+    run.store.finish()
+    if not replace and _are_there(run, asked, files):
+        return [run.store.file(file) for file in files]
+    with run.store.step("figures", tuple(inputs), asked) as new:
         for picture, file in zip(made, files, strict=True):
             save(picture.make(), new(file))
-    return [run.folder / file for file in files]
+    return [run.store.file(file) for file in files]
+
+
+def _are_there(run: Run, asked: dict[str, str], files: Sequence[str]) -> bool:
+    """Whether the pictures are there already, as they are asked for.
+
+    Raises:
+        ValueError: for others, or files that no step of the run made.
+    """
+    store, other = run.store, ""
+    if store.has("figures"):
+        other = differing_step(store, "figures", asked)
+        if not other and store.is_whole("figures"):
+            return True
+        other = other and f", made otherwise: {other}"
+    ours = store.manifest.steps["figures"].files if store.has("figures") else ()
+    there = [f for f in files if (run.folder / f).exists() and (other or f not in ours)]
+    if there or other:
+        names = ", ".join(Path(file).name for file in there or ours)
+        raise ValueError(
+            f"{run.folder / 'figures'} has {names} already{other}; replace them, or use another run"
+        )
+    return False

@@ -12,18 +12,20 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pyrogeo._files import flush
+from pyrogeo._files import flush, naming
 from pyrogeo.run.manifest import NAME, Manifest, Step, digest, now
 
 __all__ = ["Folder", "versions"]
 
 _LOCK = ".lock"
 _PART = ".part-"
+_HALVES = (f".{NAME}.part", ".*.safetensors.part")  # what a kill leaves of a file that was written
 _PACKAGES = ("pyrogeo", "torch", "pyro-ppl", "arviz", "numpy", "scikit-learn", "scipy")
 
 
@@ -83,9 +85,30 @@ class Folder:
             raise ValueError(f"{path} cannot be written: {error.strerror}") from error
         return cls(path)
 
+    def restart(self, statement: dict[str, Any], removes: tuple[str, ...] = ()) -> None:
+        """Begins anew in the same folder, by one rename: no steps, and another statement.
+
+        Args:
+            statement: what is asked for now.
+            removes: files to remove beside those of the steps.
+        """
+        with self.writing():
+            ours = {file for step in self.manifest.steps.values() for file in step.files}
+            self._put(Manifest(statement, now(), versions(), leftovers=sorted({*ours, *removes})))
+            self._settle()
+
     def has(self, step: str) -> bool:
         """Whether a step happened."""
         return step in self.manifest.steps
+
+    def is_whole(self, step: str) -> bool:
+        """Whether a step happened and all of its files are there."""
+        if not self.has(step):
+            return False
+        try:
+            return all(self.file(file) for file in self.manifest.steps[step].files)
+        except ValueError:
+            return False
 
     def file(self, name: str) -> Path:
         """Where a file of some step lies now.
@@ -104,7 +127,13 @@ class Folder:
 
     @contextlib.contextmanager
     def step(
-        self, name: str, inputs: tuple[str, ...] = (), settings: dict[str, Any] | None = None
+        self,
+        name: str,
+        inputs: tuple[str, ...] = (),
+        settings: dict[str, Any] | None = None,
+        *,
+        statement: dict[str, Any] | None = None,
+        removes: tuple[str, ...] = (),
     ) -> Iterator["NewFiles"]:
         """A block that makes files; when it ends without an error, the step has happened.
 
@@ -112,28 +141,34 @@ class Folder:
             name: of the step; one of the same name is replaced.
             inputs: files that it is made from.
             settings: what was asked for, in JSON's words.
+            statement: of the run from then on; by default the one that it has.
+            removes: files that no step lists and that are no longer needed then.
 
         Yields:
             from a path within the run to the path to write to.
 
         Raises:
             ValueError: where another process is writing.
+            OSError: with the file's `filename`, where it cannot be written; all stays as it was.
         """
         with self.writing():
             started = time.monotonic()
-            made_from = {file: self.manifest.digest_of(file) or "" for file in inputs}
+            made_from = {f: found for f in inputs if (found := self.manifest.digest_of(f))}
             part = f"{_PART}{uuid4().hex[:12]}"
             new = NewFiles(self.path / part)
             try:
-                yield new
-                files = {file: digest(path) for file, path in new.paths.items()}
-                new.flush()
+                with _naming_the_place(self.path / part, self.path):
+                    yield new
+                    files = {file: digest(path) for file, path in new.paths.items()}
+                    new.flush()
+                seconds = round(time.monotonic() - started, 3)
+                step = Step(files, made_from, settings or {}, versions(), seconds, now(), part)
+                self._commit(name, step, statement or self.manifest.statement, removes)
             except BaseException:
                 shutil.rmtree(self.path / part, ignore_errors=True)
                 raise
-            seconds = round(time.monotonic() - started, 3)
-            step = Step(files, made_from, settings or {}, versions(), seconds, now(), part)
-            self._commit(name, step)
+            with contextlib.suppress(OSError):  # it has happened; the next step does the rest
+                self._settle()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -141,34 +176,57 @@ class Folder:
 
         Raises:
             ValueError: where another process is writing.
+            OSError: where nothing can be written.
         """
         with _locked(self.path):
             self.manifest = Manifest.read(self.path)
             self._settle()
             yield
 
-    def _commit(self, name: str, step: Step) -> None:
-        before = self.manifest.steps.pop(name, None)
-        self.manifest.steps[name] = step
-        self.manifest.write(self.path)
-        self._settle()
-        for file in (before.files if before else {}).keys() - step.files.keys():
-            (self.path / file).unlink(missing_ok=True)
+    def finish(self) -> None:
+        """Does what a step that was killed once it had happened left undone, if anything."""
+        manifest = self.manifest
+        undone = manifest.leftovers or any(step.part for step in manifest.steps.values())
+        if undone or next(self.path.glob(f"{_PART}*"), None):
+            with contextlib.suppress(OSError), self.writing():
+                pass
+
+    def _commit(
+        self, name: str, step: Step, statement: dict[str, Any], removes: tuple[str, ...]
+    ) -> None:
+        steps = {**self.manifest.steps}
+        before = steps.pop(name, None)
+        steps[name] = step
+        kept = {file for one in steps.values() for file in one.files}
+        gone = {*self.manifest.leftovers, *removes, *(before.files if before else ())} - kept
+        self._put(replace(self.manifest, statement=statement, steps=steps, leftovers=sorted(gone)))
+
+    def _put(self, manifest: Manifest) -> None:
+        manifest.write(self.path)
+        self.manifest = manifest
 
     def _settle(self) -> None:
         """Moves the files of committed steps to their places, and clears away what was not committed."""
-        late = {name: step for name, step in self.manifest.steps.items() if step.part}
-        for name, step in late.items():
-            for file in step.files:
+        steps, leftovers = self.manifest.steps, self.manifest.leftovers
+        for step in steps.values():
+            for file in step.files if step.part else ():
                 source, target = self.path / step.part / file, self.path / file
                 if source.is_file():
                     target.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(source, target)
-            self.manifest.steps[name] = Step(**{**vars(step), "part": ""})
-        if late:
-            self.manifest.write(self.path)
+        for file in leftovers:
+            (self.path / file).unlink(missing_ok=True)
+            for folder in (self.path / file).relative_to(self.path).parents[:-1]:
+                with contextlib.suppress(OSError):  # that holds something else
+                    os.rmdir(self.path / folder)
+        if leftovers or any(step.part for step in steps.values()):
+            steps = {name: replace(step, part="") for name, step in steps.items()}
+            self._put(replace(self.manifest, steps=steps, leftovers=[]))
         for item in self.path.glob(f"{_PART}*"):
             shutil.rmtree(item, ignore_errors=True)
+        for pattern in _HALVES:
+            for item in self.path.glob(pattern):
+                item.unlink(missing_ok=True)
 
 
 class NewFiles:
@@ -200,13 +258,30 @@ class NewFiles:
 def _locked(path: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
+    lock = FileLock(path / _LOCK, timeout=0)
+    with naming(path):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ValueError(
+                f"{path} is being written by another process; wait until it is done"
+            ) from None
     try:
-        with FileLock(path / _LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise ValueError(
-            f"{path} is being written by another process; wait until it is done"
-        ) from None
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _naming_the_place(part: Path, place: Path) -> Iterator[None]:
+    """An `OSError` about a file that still lies in the part names where it was to go."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or not Path(error.filename).is_relative_to(part):
+            raise
+        file = place / Path(error.filename).relative_to(part)
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def _is_ours(item: Path) -> bool:

@@ -1,5 +1,6 @@
 """What the files of a run hold: written by one function each, and read by one."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from pyrogeo._files import read_json, write_json
+from pyrogeo._files import read_json, write_bytes, write_json
 from pyrogeo._tensors import read_tensors, write_tensors
 from pyrogeo.datasets import Dataset
 from pyrogeo.geometry.checks import has_moments, location_and_spread
@@ -110,4 +111,6 @@ def write_decoded(path: Path, vae: VAE, z: np.ndarray, kept: dict[str, Tensor]) 
     data = picture(vae.decode(torch.from_numpy(z).flatten(0, 1))).cpu()
     if "data_scale" in kept:
         data = kept["data_location"] + kept["data_scale"] * data
-    np.savez_compressed(path, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))
+    write_bytes(path, buffer.getbuffer())

@@ -50,12 +50,14 @@ class Manifest:
         created: when.
         versions: of the packages that made it.
         steps: by name, in the order in which they happened.
+        leftovers: files of steps that were replaced, which are still to be removed.
     """
 
     statement: dict[str, Any]
     created: str
     versions: dict[str, str]
     steps: dict[str, Step] = field(default_factory=dict)
+    leftovers: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Replaces `run.json` by one rename."""
@@ -77,19 +79,24 @@ class Manifest:
             if int(content["format"]) == 1:
                 return cls(*said, _earlier_steps(folder, content))
             steps = {name: Step(**step) for name, step in content["steps"].items()}
+            leftovers = list(content.get("leftovers", ()))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a whole {_KIND} file: {error}") from error
-        return cls(*said, steps)
+        return cls(*said, steps, leftovers)
 
     def digest_of(self, file: str) -> str | None:
         """The digest of a file that some step made; None of one that none did."""
         return next((s.files[file][0] for s in self.steps.values() if file in s.files), None)
 
+    def has_other_inputs(self, name: str) -> bool:
+        """Whether files that a step was made from were replaced since."""
+        return any(self.digest_of(file) != d for file, d in self.steps[name].inputs.items())
+
     def is_stale(self, name: str) -> bool:
         """Whether a step was made from files that were replaced since, or made so themselves."""
-        inputs = self.steps[name].inputs
-        if any(self.digest_of(file) != before for file, before in inputs.items()):
+        if self.has_other_inputs(name):
             return True
+        inputs = self.steps[name].inputs
         makers = {
             n for n, s in self.steps.items() if n != name and not s.files.keys().isdisjoint(inputs)
         }

@@ -1,7 +1,7 @@
 """One folder for a run: what was asked for, what was trained, what was drawn::
 
     run.json                        the manifest: steps that happened, their files, digests and settings
-    vae/                            words and weights of the VAE
+    vae/                            words and weights of the VAE, and the state that training ended in
     history.json                    losses of each epoch
     posterior.safetensors           q(z|x) of the training data, their labels, and a few test data
     training.safetensors            the training data, evenly thinned to 64 MiB, to hold samples against
@@ -16,36 +16,37 @@ unless it is asked for, and paths within are relative, so a folder can be moved.
 """
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from torch.distributions import Distribution
-
-from pyrogeo import recipes
 from pyrogeo._checks import whole
 from pyrogeo._random import forked
+from pyrogeo._tensors import digest_of
 from pyrogeo.datasets import Dataset
 from pyrogeo.distributions import RiemannianUniform
+from pyrogeo.errors import SamplingWarning
 from pyrogeo.geometry import CentroidMetric, Metric
 from pyrogeo.run import kept
+from pyrogeo.run.asked import asked_of_draws, differing_step
 from pyrogeo.run.folder import Folder
 from pyrogeo.run.sets import Sets, check_settings, checked_name
+from pyrogeo.run.trained import Trained
+from pyrogeo.run.training import CHECKPOINT, train
 from pyrogeo.sampling.draws import read_draws, write_draws
 from pyrogeo.sampling.methods import Method, chosen, record_of
-from pyrogeo.vae import VAE, History, fit
+from pyrogeo.vae import VAE, History
 from pyrogeo.verdict import Diagnosis, diagnose
 
 __all__ = ["Run"]
 
-_CHECKPOINT = "checkpoint.safetensors"
 
-
-class Run:
+class Run(Trained):
     """A run folder, read and extended step by step.
 
     Each step is whole or has not happened: one that was interrupted leaves what was there before, and
-    the same call does it again.
+    the same call does it again. The same call where the step is there returns what is there; another
+    one is refused with what differs, unless it may replace it.
 
     Args:
         folder: of an existing run; `Run.create` makes one.
@@ -61,7 +62,7 @@ class Run:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self._store = Folder(folder)
+        super().__init__(Folder(folder))
         self.sets = Sets(self._store)
 
     @classmethod
@@ -94,28 +95,40 @@ class Run:
         """`"empty"`, `"interrupted"` (in training; the same `fit` continues) or `"trained"`."""
         if self._store.has("fit"):
             return "trained"
-        return "interrupted" if (self.folder / _CHECKPOINT).exists() else "empty"
+        return "interrupted" if self.is_interrupted else "empty"
 
-    def fit(self, vae: VAE, data: Dataset, **options: Any) -> History:
-        """Trains with `pyrogeo.fit`, checkpointed, and keeps VAE, history and posteriors.
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether there is a training to go on with, also beside a VAE that was trained before."""
+        done = CHECKPOINT in self._store.manifest.leftovers
+        return not done and (self.folder / CHECKPOINT).exists()
 
-        After Ctrl-C, the same call on the same folder continues where it stopped.
+    def fit(
+        self,
+        vae: VAE,
+        data: Dataset,
+        *,
+        force: bool = False,
+        statement: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> History:
+        """Trains with `pyrogeo.fit`, checkpointed, and keeps VAE, history, posteriors and state.
+
+        After Ctrl-C or a kill, the same call on the same folder continues where it stopped. When all is
+        there, it returns the history; with more epochs it goes on to the bits of so many at once.
+
+        Args:
+            vae: the program, with the weights that training begins with; it is left with the best ones.
+            data: to train on.
+            force: train anew, and replace a VAE that was trained otherwise once that is done.
+            statement: of the run once it is trained; by default the one that it has.
+            options: of `pyrogeo.fit`.
 
         Raises:
-            ValueError: where a VAE was trained already, and as `fit` does.
+            ValueError: where a VAE was trained, or begun, on other data, of other parts, or with other
+                settings; and as `fit` does.
         """
-        if self._store.has("fit"):
-            raise ValueError(f"{self.folder} holds a trained VAE already; choose a new folder")
-        checkpoint = self.folder / _CHECKPOINT
-        settings = {"data": {"name": data.name, "classes": list(data.classes)}}
-        with self._store.writing():
-            history = fit(vae, data.train, data.validation, checkpoint=checkpoint, **options)
-            if history.stopped == "interrupted":
-                return history
-        with self._store.step("fit", settings=settings) as new:
-            kept.write_training(new, vae, history, data)
-        checkpoint.unlink(missing_ok=True)
-        return history
+        return train(self._store, vae, data, force=force, statement=statement, **options)
 
     def has(self, name: str) -> bool:
         """Whether the folder holds something.
@@ -129,74 +142,6 @@ class Run:
         if not self.sets.names:
             return False
         return name == "draws" or self.sets.has(name, self.sets.names[-1])
-
-    def vae(self) -> VAE:
-        """The trained VAE; one of its author's own parts is built by them, see `recipes.load`."""
-        self._trained()
-        return recipes.load(self._store.file("vae/vae.json").parent)
-
-    def _trained(self) -> None:
-        if not self._store.has("fit"):
-            raise ValueError(f"{self.folder} has no posteriors yet; fit first")
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """What the labels stand for; empty where they are plain numbers."""
-        return tuple(self._store.manifest.steps["fit"].settings["data"]["classes"])
-
-    @property
-    def data_name(self) -> str:
-        """What the data are."""
-        return str(self._store.manifest.steps["fit"].settings["data"]["name"])
-
-    def history(self) -> History:
-        """What happened in training."""
-        self._trained()
-        return kept.read_history(self._store.file("history.json"))
-
-    def _posterior_tensors(self) -> dict[str, Tensor]:
-        self._trained()
-        return kept.read_posterior(self._store.file("posterior.safetensors"))
-
-    @property
-    def has_covariances(self) -> bool:
-        """Whether the guide has covariances to make a metric of."""
-        return kept.as_distribution(self._posterior_tensors()) is not None
-
-    def posterior(self) -> Distribution:
-        """q(z|x) of the N training data, batch shape `(N,)` and event shape `(d,)`.
-
-        Raises:
-            ValueError: before `fit`, and for a guide without covariances.
-        """
-        found = kept.as_distribution(self._posterior_tensors())
-        if found is None:
-            raise ValueError(f"the guide of {self.folder} has no covariances to make a metric of")
-        return found
-
-    def embeddings(self) -> tuple[Tensor, Tensor | None]:
-        """Latent locations of the training data, and their labels if they have any.
-
-        Returns:
-            shapes `(N, d)` and `(N,)`.
-        """
-        tensors = self._posterior_tensors()
-        return tensors["loc"], tensors.get("labels")
-
-    def examples(self) -> Tensor:
-        """A few test data."""
-        return self._posterior_tensors()["examples"]
-
-    def training(self) -> tuple[Tensor, int]:
-        """The training data, evenly thinned if they are large, and how many there were.
-
-        Raises:
-            ValueError: for a run that keeps none.
-        """
-        if self._store.manifest.digest_of("training.safetensors") is None:
-            raise ValueError(f"{self.folder} keeps no training data")
-        tensors = kept.read_tensors(self._store.file("training.safetensors"), kept.TRAINING)[0]
-        return tensors["data"], len(self.embeddings()[0])
 
     def metric(self, name: str | None = None) -> CentroidMetric:
         """The metric that a set of draws was made with, by default the last.
@@ -253,29 +198,71 @@ class Run:
         Returns:
             the draws.
 
+        Where the set is there, made so from these posteriors, it is returned. One that was interrupted is
+        drawn anew.
+
         Raises:
-            ValueError: where there is such a set, without `replace`; for a setting that the method has
-                not; and as the method does.
+            ValueError: where there is such a set that was made otherwise, without `replace`; for a setting
+                that the method has not; and as the method does.
         """
         record, num_samples = chosen(method), whole("num_samples", num_samples)
         check_settings(record, settings)
         name = checked_name(record.name if name is None else name)
-        if name in self.sets.names and not replace:
-            raise ValueError(
-                f"{self.folder} has draws already, by {name}; replace them, or give these another name"
-            )
         if metric is None:
             metric = self._usual_metric(record)
         given = self._given(record, vae)
-        with self.sets.new_draws(name, record, num_samples, settings, metric) as new:
+        asked = asked_of_draws(record, num_samples, settings, metric, vae)
+        if name in self.sets.names and not replace:
+            there = self._as_asked(name, asked)
+            if there is not None:
+                return there
+        with self.sets.new_draws(name, asked) as new:
             draws = record.draw(metric, num_samples, **given, **settings)
             write_draws(new(f"draws/{name}.nc"), draws)
             if hasattr(metric, "save"):
                 metric.save(new(f"draws/{name}.metric.safetensors"))
         return draws
 
+    def _as_asked(self, name: str, asked: dict[str, Any]) -> Any | None:
+        """The draws that are there, if they are what is asked for; None where they are to be made again.
+
+        Raises:
+            ValueError: for draws that were made otherwise.
+        """
+        step = f"draws/{name}"
+        other = differing_step(self._store, step, asked)
+        if other:
+            raise ValueError(
+                f"{self.folder} has draws already, by {name}, made otherwise: {other}; replace them, or "
+                "give these another name"
+            )
+        self._store.finish()
+        draws = self.draws(name) if self._store.is_whole(step) else None
+        return None if draws is None or draws.posterior.attrs.get("incomplete") else draws
+
+    def is_stale(self, name: str) -> bool:
+        """Whether a set of draws is of an earlier training."""
+        return self._store.manifest.is_stale(f"draws/{name}")
+
+    def has_stale_verdict(self, name: str) -> bool:
+        """Whether the verdict that is there is on other draws than those of the set."""
+        return self._store.has(f"verdict/{name}") and not self.sets.has("diagnosis", name)
+
+    def warn_if_stale(self, *names: str) -> None:
+        """Says of sets of draws that are of an earlier training that they are."""
+        for name in names:
+            if self.is_stale(name):
+                warnings.warn(
+                    f"the draws by {name} are stale, of an earlier training; sample again",
+                    SamplingWarning,
+                    stacklevel=3,
+                )
+
     def _usual_metric(self, record: Method) -> CentroidMetric | None:
-        if self.has("metric"):
+        last = self.sets.names[-1:]
+        if self.has("metric") and not any(
+            self._store.manifest.is_stale(f"draws/{n}") for n in last
+        ):
             return self.metric()
         return self.make_metric() if self.has_covariances or "metric" in record.needs else None
 
@@ -294,6 +281,7 @@ class Run:
         Exact draws are made beside where the uniform density is their target.
         """
         name = self.sets.chosen(name)
+        self.warn_if_stale(name)
         draws = self.draws(name)
         with forked(0):
             found = diagnose(draws, density=self._target(name, draws))
@@ -326,20 +314,31 @@ class Run:
         Args:
             name: of the set of draws, by default the last.
             vae: of one's own parts; by default the folder's.
-            replace: a file that is there.
+            replace: a file that is there, of other draws or another VAE.
+
+        Returns:
+            its path; where it is there, of these draws and this VAE, nothing is done.
 
         Raises:
-            ValueError: for a run without draws, or with the file, without `replace`.
+            ValueError: for a run without draws, or with another such file, without `replace`.
         """
         name = self.sets.chosen(name)
-        file = f"decoded/{name}.npz"
-        if self._store.has(f"decoded/{name}") and not replace:
-            raise ValueError(
-                f"{self.folder / file} exists already; replace it, or use another folder"
-            )
-        z, vae = self.draws(name).posterior["z"].to_numpy(), vae or self.vae()
+        step, file = f"decoded/{name}", f"decoded/{name}.npz"
+        self.warn_if_stale(name)
+        vae = vae or self.vae()
+        asked = {"vae": digest_of(vae.state_dict())}
+        if not replace and self._store.has(step):
+            if other := differing_step(self._store, step, asked):
+                raise ValueError(
+                    f"{self.folder / file} exists already, made otherwise: {other}; replace it, or use "
+                    "another folder"
+                )
+            self._store.finish()
+            if self._store.is_whole(step):
+                return self._store.file(file)
+        z = self.draws(name).posterior["z"].to_numpy()
         inputs = (self.sets.path(name, "draws"), "vae/weights.safetensors")
-        with self._store.step(f"decoded/{name}", inputs) as new:
+        with self._store.step(step, inputs, asked) as new:
             kept.write_decoded(new(file), vae, z, self._posterior_tensors())
         return self._store.file(file)
 

@@ -77,15 +77,9 @@ class Sets:
         """What was asked for when a set was drawn."""
         return self._folder.manifest.steps[f"draws/{self.chosen(name)}"].settings
 
-    def new_draws(
-        self, name: str, method: Any, num_samples: int, settings: dict[str, Any], metric: Any
-    ) -> AbstractContextManager[NewFiles]:
-        """The step that makes a set."""
-        words = {"method": method.name, "num_samples": int(num_samples)}
-        words |= {k: v if isinstance(v, (str, bool, int, float, type(None))) else repr(v)
-                  for k, v in settings.items()}  # fmt: skip
-        words["metric"] = repr(metric)
-        return self._folder.step(f"draws/{name}", ("posterior.safetensors",), words)
+    def new_draws(self, name: str, asked: dict[str, Any]) -> AbstractContextManager[NewFiles]:
+        """The step that makes a set, as it was asked for."""
+        return self._folder.step(f"draws/{name}", ("posterior.safetensors",), asked)
 
     @contextlib.contextmanager
     def new_verdict(self, name: str):

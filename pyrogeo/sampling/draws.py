@@ -4,13 +4,15 @@ Imports NumPy and ArviZ only. ArviZ 0.2x keeps an `InferenceData`, ArviZ 1.x an 
 both have `.posterior` and `.sample_stats`.
 """
 
+import io
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pyrogeo._files import write_bytes
 
 with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, once a day
     warnings.filterwarnings("ignore", "\nArviZ is undergoing", FutureWarning)
@@ -58,10 +60,28 @@ def to_arviz(
 
 
 def write_draws(path: str | os.PathLike, data: Any) -> None:
-    """Writes ArviZ data to a NetCDF file, whole or not at all."""
-    temporary = Path(path).with_name(f".{Path(path).name}.part")
-    data.to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    """Writes ArviZ data to a NetCDF file, whole or not at all.
+
+    Raises:
+        OSError: where it cannot be written; what was there stays.
+    """
+    write_bytes(path, _netcdf(data))
+
+
+def _netcdf(data: Any) -> memoryview:
+    """The content of the file, made in memory: HDF5 crashes where it writes to a disk that fills."""
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
+
+    buffer = io.BytesIO()
+    with h5netcdf.File(buffer, "w") as file:
+        file.attrs.update(data.attrs)
+        for name in data.children if _ARVIZ_1 else data.groups():
+            group = data[name].to_dataset() if _ARVIZ_1 else data[name]
+            numbers = [k for k, values in group.variables.items() if values.dtype.kind in "biuf"]
+            store = H5NetCDFStore(file.create_group(name))
+            group.dump_to_store(store, encoding={k: {"zlib": True} for k in numbers})
+    return buffer.getbuffer()
 
 
 def read_draws(path: str | os.PathLike) -> Any:

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load_model
+from torch import Tensor, nn
 
-from pyrogeo._files import read_json, replacing, write_json
-from pyrogeo._tensors import read_tensors
+from pyrogeo._files import read_json, write_json
+from pyrogeo._tensors import read_tensors, write_tensors
 
 __all__ = ["load_weights", "read_statement", "save"]
 
@@ -23,10 +23,18 @@ def save(vae: nn.Module, folder: PathLike) -> None:
     if (folder / _WORDS).exists():
         raise ValueError(f"{folder} holds a VAE already; choose another folder or remove it")
     folder.mkdir(parents=True, exist_ok=True)
-    kind = {"kind": _WEIGHTS_KIND, "format": "1"}
-    # Parts may share modules, a prior its guide's network say, which save_model knows.
-    replacing(folder / _WEIGHTS, lambda file: save_model(vae, str(file), metadata=kind))
+    write_tensors(folder / _WEIGHTS, _once_each(vae.state_dict()), _WEIGHTS_KIND)
     write_json(folder / _WORDS, {"statement": vae.statement, "parts": repr(vae)}, _WORDS_KIND)
+
+
+def _once_each(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parts may share modules, a prior its guide's network say: their tensors are kept under one name."""
+    places: dict[tuple, str] = {}
+    for name in sorted(state):
+        tensor = state[name]
+        where = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+        places.setdefault(where if tensor.numel() else (name,), name)
+    return {name: tensor for name, tensor in state.items() if name in places.values()}
 
 
 def load_weights(vae: nn.Module, folder: PathLike) -> None:

@@ -120,7 +120,8 @@ def test_an_interrupted_run_continues_to_the_same_bits(digits, tmp_path, calls):
     assert part.stopped == "interrupted"
     assert len(part.table) == calls // 5
     resumed = make()
-    history = fit(resumed, checkpoint=path)  # the seed is the checkpoint's
+    # The seed is the checkpoint's.
+    history = fit(resumed, checkpoint=path, objective=Interrupting(10**6))
     assert torch.equal(weights(resumed), weights(whole))
     np.testing.assert_array_equal(history.table, expected.table)
 

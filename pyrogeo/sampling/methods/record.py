@@ -62,6 +62,12 @@ class Method:
         return tuple(name for name in self._keywords() if name not in _GIVEN)
 
     @property
+    def defaults(self) -> dict[str, Any]:
+        """The settings that have a value where none is given, with that value."""
+        found = {k: v for k, v in self._keywords().items() if k not in _GIVEN}
+        return {k: v for k, v in found.items() if v is not inspect.Parameter.empty}
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Which of `metric`, `embeddings` and `prior` it cannot draw without."""
         keywords = self._keywords()

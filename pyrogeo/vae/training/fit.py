@@ -28,6 +28,7 @@ from pyrogeo.datasets.dataset import Dataset
 from pyrogeo.errors import NonFiniteLossError, PyrogeoWarning
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import Traits, traits_of
+from pyrogeo.vae.training.asked import asked_of
 from pyrogeo.vae.training.batches import Batches, batches_of
 from pyrogeo.vae.training.checks import check_batches, check_entropy, check_objective
 from pyrogeo.vae.training.engine import Engine, PlainEngine
@@ -38,6 +39,7 @@ from pyrogeo.vae.training.state import (
     Row,
     Settings,
     TrainingState,
+    weight_digests,
     weights_of,
 )
 
@@ -79,7 +81,7 @@ def fit(
     patience: int | None = None,
     seed: int | None = None,
     device: torch.device | str | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | Checkpoint | None = None,
     progress: bool = True,
 ) -> History:
     """Trains the VAE in place and leaves it with the weights of its best epoch.
@@ -112,7 +114,8 @@ def fit(
         seed: of shuffles and noise; None draws one from torch's global generator.
         device: to which the VAE is moved first.
         checkpoint: a file written before the first and after each epoch. If it exists, training
-            continues from it, to the same bits as if it had not been interrupted. Of a loader that is known
+            continues from it, to the same bits as if it had not been interrupted, also to more epochs than
+            were asked for at first; other data, parts and settings are refused. Of a loader that is known
             only where `set_epoch`, of the loader, its sampler or its batch sampler, sets the order of an
             epoch; it is called with the epoch, from 1. Without one, continuing warns.
         progress: show a progress bar.
@@ -136,9 +139,11 @@ def fit(
     make = makers(optimizer, scheduler, learning_rate)
     epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
     patience = None if patience is None else whole("patience", patience)
-    file, engine = Checkpoint(checkpoint), PlainEngine(device)
+    file = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    engine = PlainEngine(device)
     train, held_out = _parts_of(data, validation, batch_size)
     stepper = engine.prepare(vae, make.optimizer)
+    rate = float(f"{float(stepper.param_groups[0].get('lr', 0)):.6g}")  # whatever its precision was
     rates = make.scheduler(stepper)
     learner = Learner(
         vae=vae, objective=objective, traits=traits, optimizer=stepper, scheduler=rates
@@ -146,10 +151,7 @@ def fit(
     example = _check_fit(learner, train, held_out)
     seed = file.seed if file.seed is not None and seed is None else fresh_seed(seed)
     settings = Settings(seed, train.batch_size, (train.size, *example.shape[1:]))
-    state = file.resume(learner, settings) or TrainingState(weights_of(vae))
-    if file.seed is not None and not train.repeats:
-        _warn_of_another_order()
-    keep = partial(file.write, learner, settings)
+    state, keep = _begun(file, learner, settings, train, held_out, epochs, learning_rate=rate)
     loop = _Loop(learner, engine, (train, held_out), seed=seed, state=state, keep=keep)
     stopped = loop.run(epochs, patience, progress)
     return _history(state, stopped, seed)
@@ -172,7 +174,6 @@ class _Loop:
         vae = self.learner.vae
         training = vae.training
         try:
-            self.keep(self.state)
             with (
                 self.engine.training(self.learner),
                 forked(self.seed, vae.device),
@@ -285,12 +286,36 @@ def _check_fit(learner: Learner, train: Batches, held_out: Batches | None) -> Te
     return example
 
 
+def _begun(
+    file: Checkpoint,
+    learner: Learner,
+    settings: Settings,
+    train: Batches,
+    held_out: Batches | None,
+    epochs: int,
+    **rest: Any,
+) -> tuple[TrainingState, Callable[[TrainingState], None]]:
+    """The state that training goes on from, new or out of the file, and what keeps it after an epoch."""
+    asked: dict[str, Any] = {}
+    start: dict[str, str] = {}
+    if file.path is not None:
+        asked, start = asked_of(learner, train, held_out, **rest), weight_digests(learner.vae)
+    state = file.resume(learner, settings, asked, epochs)
+    keep = partial(file.write, learner, settings, asked, start)
+    if state is None:
+        state = TrainingState(weights_of(learner.vae))
+        keep(state)
+    elif not train.repeats:
+        _warn_of_another_order()
+    return state, keep
+
+
 def _warn_of_another_order() -> None:
     warnings.warn(
         "the order of this loader's data is its own, so that training that continues from a checkpoint may "
         "differ from one in a single run; a sampler with set_epoch repeats",
         PyrogeoWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

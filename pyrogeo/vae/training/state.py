@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,22 @@ from pyro.infer import ELBO
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from pyrogeo._tensors import read_state, write_state
+from pyrogeo._asked import differing
+from pyrogeo._files import write_bytes
+from pyrogeo._tensors import digest_of, read_state, write_state
+from pyrogeo.errors import PyrogeoWarning
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import Traits
 
-__all__ = ["Checkpoint", "Learner", "Row", "Settings", "TrainingState", "weights_of"]
+__all__ = [
+    "Checkpoint",
+    "Learner",
+    "Row",
+    "Settings",
+    "TrainingState",
+    "weight_digests",
+    "weights_of",
+]
 
 _KIND = "a checkpoint of pyrogeo.fit"
 
@@ -125,18 +137,33 @@ class Checkpoint:
 
     Args:
         path: of the file, or None.
+        earlier: of another, from which training goes on where there is no file at `path`; it is only read.
+        anew: the file of another run is passed over, and replaced.
+        words: beginning and end of the message about another run; {} stands for the file.
+
+    Attributes:
+        done: epochs that the file had when training went on from it; None where it did not.
 
     Raises:
         ValueError: for a path at which no file can be written, and a file that is broken or no checkpoint.
     """
 
-    def __init__(self, path: str | os.PathLike | None):
+    def __init__(
+        self,
+        path: str | os.PathLike | None,
+        earlier: str | os.PathLike | None = None,
+        anew: bool = False,
+        words: tuple[str, str] = ("checkpoint: {}", ""),
+    ):
         self.path = None if path is None else _writable(path)
-        exists = self.path is not None and self.path.exists()
-        self._saved = read_state(self.path, _KIND) if exists else None
-        if exists and not _is_whole(self._saved):
+        there = [Path(p) for p in (self.path, earlier) if p is not None and Path(p).exists()]
+        self._source, self._anew = next(iter(there), None), anew
+        self._words = tuple(part.format(self._source) for part in words)
+        self._saved = None if self._source is None else read_state(self._source, _KIND)
+        self.done: int | None = None
+        if self._saved is not None and not _is_whole(self._saved):
             raise ValueError(
-                f"checkpoint: {self.path} has the format of another version of pyrogeo; remove it to "
+                f"checkpoint: {self._source} has the format of another version of pyrogeo; remove it to "
                 "start anew"
             )
 
@@ -145,38 +172,72 @@ class Checkpoint:
         """Of the run that wrote the file, if there is one."""
         return self._saved["settings"]["seed"] if self._saved else None
 
-    def resume(self, learner: Learner, settings: Settings) -> TrainingState | None:
+    def resume(
+        self, learner: Learner, settings: Settings, asked: dict[str, Any], epochs: int
+    ) -> TrainingState | None:
         """Gives the parts their saved states, and returns that of the run; None without a file.
 
+        Args:
+            learner: whose parts they are.
+            settings: of this run.
+            asked: what else the outcome depends on, in JSON's words.
+            epochs: that are wanted in all.
+
         Raises:
-            ValueError: for the file of another run.
+            ValueError: for the file of another run, with what differs.
         """
         if self._saved is None:
             return None
-        parts, theirs = learner.parts(), self._saved["parts"]
-        ours = _as_json(settings)
-        if self._saved["settings"] != ours or theirs.keys() != parts.keys():
+        if self._anew and self._other_run(learner, settings, asked):
+            self._saved = None
+            return None
+        if problem := self._other_run(learner, settings, asked):
+            raise ValueError(f"{self._words[0]} {problem}{self._words[1]}")
+        saved = self._saved["state"]
+        if len(saved["rows"]) > epochs:
             raise ValueError(
-                f"checkpoint: {self.path} belongs to another run: it has {self._saved['settings']} with "
-                f"{sorted(theirs)}, this one has {ours} with {sorted(parts)}"
+                f"epochs: {self._source} has {len(saved['rows'])} already, expected at least as many, got "
+                f"{epochs}"
             )
-        for name, part in parts.items():
+        _say_where_it_began(learner.vae, self._saved.get("start"), saved["best"])
+        for name, part in learner.parts().items():
             try:
-                part.load_state_dict(theirs[name])
+                part.load_state_dict(self._saved["parts"][name])
             except (RuntimeError, ValueError, KeyError) as error:
                 raise ValueError(
-                    f"checkpoint: {self.path} does not fit this {name}: {error}"
+                    f"checkpoint: {self._source} does not fit this {name}: {error}"
                 ) from error
-        state = self._saved["state"]
-        rows = [Row(**row) for row in state["rows"]]
-        return TrainingState(state["best"], state["best_epoch"], rows)
+        self.done = len(saved["rows"])
+        return TrainingState(
+            saved["best"], saved["best_epoch"], [Row(**row) for row in saved["rows"]]
+        )
 
-    def write(self, learner: Learner, settings: Settings, state: TrainingState) -> None:
+    def _other_run(self, learner: Learner, settings: Settings, asked: dict[str, Any]) -> str:
+        """What makes the file that of another run, empty if nothing does."""
+        saved, ours = self._saved or {}, _as_json(settings)
+        before = {**saved["settings"], "parts": sorted(saved["parts"])}
+        now = {**ours, "parts": sorted(learner.parts())}
+        if "asked" in saved:  # earlier versions kept less
+            before["asked"], now["asked"] = saved["asked"], asked
+        others = [differing(before.pop("asked", {}), now.pop("asked", {})), differing(before, now)]
+        others = [other for other in others if other]
+        if not others:
+            return ""
+        vae_differs = "asked" in saved and saved["asked"]["vae"] != asked["vae"]
+        kind = "does not fit this vae" if vae_differs else "belongs to another run"
+        return f"{kind}: {', '.join(others)}{_of_the_number(saved.get('asked'), asked)}"
+
+    def write(
+        self, learner: Learner, settings: Settings, asked: dict[str, Any], start: dict[str, str],
+        state: TrainingState,
+    ) -> None:  # fmt: skip
         """Replaces the file."""
         if self.path is None:
             return
         content = {
             "settings": _as_json(settings),
+            "asked": asked,
+            "start": (self._saved or {}).get("start", start),
             "state": {
                 "rows": [row._asdict() for row in state.rows],
                 "best": state.best,
@@ -185,6 +246,48 @@ class Checkpoint:
             "parts": {name: part.state_dict() for name, part in learner.parts().items()},
         }
         write_state(self.path, content, _KIND)
+
+    def copy(self, path: str | os.PathLike) -> None:
+        """Writes to another path what the file holds now."""
+        there = self.path if self.path is not None and self.path.exists() else self._source
+        write_bytes(path, there.read_bytes())
+
+
+def weight_digests(vae: VAE) -> dict[str, str]:
+    """Of each parameter and buffer, by name."""
+    return {name: digest_of({"": tensor}) for name, tensor in vae.state_dict().items()}
+
+
+def _say_where_it_began(vae: VAE, start: dict[str, str] | None, best: dict[str, Tensor]) -> None:
+    """Refuses other weights where training leaves them alone, and warns of others that it replaces.
+
+    The VAE may have those that training began with, or those that it was left with.
+    """
+    if start is None:
+        return
+    left = {name: digest_of({"": tensor}) for name, tensor in best.items()}
+    other = {n for n, found in weight_digests(vae).items() if found not in (start[n], left[n])}
+    fixed = sorted(name for name in other if start[name] == left[name])
+    if len(fixed) == len(other) and other:
+        raise ValueError(
+            f"checkpoint: belongs to a run with other values of {', '.join(fixed)}, which are not trained"
+        )
+    if other:
+        warnings.warn(
+            "the checkpoint's training began with other weights than this VAE's; it goes on with its own",
+            PyrogeoWarning,
+            stacklevel=5,
+        )
+
+
+def _of_the_number(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    """What to say where a scheduler alone stands in the way of more epochs."""
+    if before is None or before["scheduler"] == now["scheduler"]:
+        return ""
+    if any(before[name] != now[name] for name in now.keys() - {"scheduler"}):
+        return ""
+    name = (now["scheduler"] or before["scheduler"])["is"]
+    return f"; a {name} that depends on the number of epochs cannot go on to more of them"
 
 
 def _writable(path: str | os.PathLike) -> Path:
@@ -204,7 +307,7 @@ def _is_whole(saved: Any) -> bool:
     """Whether a file's content has the parts that `Checkpoint.write` gives it."""
     return (
         isinstance(saved, dict)
-        and saved.keys() == {"settings", "state", "parts"}
+        and saved.keys() - {"asked", "start"} == {"settings", "state", "parts"}
         and saved["settings"].keys() == set(Settings._fields)
         and saved["state"].keys() == {"rows", "best", "best_epoch"}
         and all(row.keys() == set(Row._fields) for row in saved["state"]["rows"])
