@@ -251,9 +251,7 @@ def _as_laid_out(
     classes: tuple[str, ...],
 ) -> Dataset:
     """The parts that the folders are; those that are not there are held out of `train`, by stacks."""
-    units, first, unit_of = np.unique(
-        [str(f) for f in sources], return_index=True, return_inverse=True
-    )
+    _, first, unit_of = np.unique([str(f) for f in sources], return_index=True, return_inverse=True)
     parts = np.array([part_of[sources[i]] for i in first])
     chosen = {part: np.flatnonzero(parts == part) for part in PARTS}
     labels = None if y is None else y.numpy()[first]

@@ -87,12 +87,25 @@ def reconstructions(vae: VAE, data: Tensor, ax: Axes | None = None, columns: int
         rows = ["data", "reconstruction"]
         return images(torch.cat([data, again]), ax, len(data), rows)
     given, made = data.flatten(1).double().numpy(), again.flatten(1).double().numpy()
-    explained = 1 - ((given - made) ** 2).sum() / ((given - given.mean(0)) ** 2).sum()
     ax = ax or plt.subplots(figsize=(5, 5), layout="constrained")[1]
-    title = f"{explained:.0%} of the variance explained"
-    title = title if explained >= 0 else "worse than the mean of each column"
     ax.scatter(given, made, s=4, lw=0, alpha=0.5, color="#0072B2")
-    ends = [min(given.min(), made.min()), max(given.max(), made.max())]
+    both = np.concatenate([given, made])
+    ends = [np.nanmin(both), np.nanmax(both)]
     ax.plot(ends, ends, color="black", lw=0.8)
-    ax.set(xlabel="data", ylabel="reconstruction", title=title)
+    ax.set(xlabel="data", ylabel="reconstruction", title=_explained(given, made))
     return ax
+
+
+def _explained(given: np.ndarray, made: np.ndarray) -> str:
+    """How much of the variance reconstructions explain, in words; none where there is no variance."""
+    known = np.isfinite(given).all(1)
+    given, made = given[known], made[known]
+    variance = ((given - given.mean(0)) ** 2).sum() if len(given) else 0.0
+    if variance == 0:
+        return "data without variance"
+    share = 1 - ((given - made) ** 2).sum() / variance
+    return (
+        f"{share:.0%} of the variance explained"
+        if share >= 0
+        else "worse than the mean of each column"
+    )

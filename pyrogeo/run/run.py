@@ -9,6 +9,7 @@
     draws/NAME.metric.safetensors   the metric that they were drawn with
     draws/NAME.verdict.json         the verdict on them
     decoded/NAME.npz                what they decode to
+    decoded/NAME.csv                likewise, of a table whose columns have names
     figures/                        pictures
 
 Sets of draws have names; where none is given, the last one is meant. Nothing is pickled, nothing is replaced
@@ -107,7 +108,7 @@ class Run:
         if self._store.has("fit"):
             raise ValueError(f"{self.folder} holds a trained VAE already; choose a new folder")
         checkpoint = self.folder / _CHECKPOINT
-        settings = {"data": {"name": data.name, "classes": list(data.classes)}}
+        settings = {"data": kept.in_words(data)}
         with self._store.writing():
             history = fit(vae, data.train, data.validation, checkpoint=checkpoint, **options)
             if history.stopped == "interrupted":
@@ -142,12 +143,21 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """What the labels stand for; empty where they are plain numbers."""
-        return tuple(self._store.manifest.steps["fit"].settings["data"]["classes"])
+        return tuple(self._data["classes"])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of a table's columns; empty where they have none."""
+        return tuple(self._data.get("columns", ()))
 
     @property
     def data_name(self) -> str:
         """What the data are."""
-        return str(self._store.manifest.steps["fit"].settings["data"]["name"])
+        return str(self._data["name"])
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        return self._store.manifest.steps["fit"].settings["data"]
 
     def history(self) -> History:
         """What happened in training."""
@@ -321,7 +331,8 @@ class Run:
     ) -> Path:
         """Writes `decoded/NAME.npz`: `z` and `data`, the likelihood's mean, of shape `(chain, draw, …)`.
 
-        Of a standardised table, in the units that it came in.
+        Of a standardised table, in the units that it came in; of one whose columns have names, also
+        `decoded/NAME.csv`, a row for each draw, chain after chain.
 
         Args:
             name: of the set of draws, by default the last.
@@ -340,7 +351,7 @@ class Run:
         z, vae = self.draws(name).posterior["z"].to_numpy(), vae or self.vae()
         inputs = (self.sets.path(name, "draws"), "vae/weights.safetensors")
         with self._store.step(f"decoded/{name}", inputs) as new:
-            kept.write_decoded(new(file), vae, z, self._posterior_tensors())
+            kept.write_decoded(new, name, vae, z, self._posterior_tensors(), self.columns)
         return self._store.file(file)
 
     @property

@@ -12,6 +12,7 @@ from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import is_deterministic
 from pyrogeo.vae.training.batches import Batches
+from pyrogeo.vae.training.scales import check_scales
 
 __all__ = ["check_batches", "check_data", "check_entropy"]
 
@@ -80,6 +81,7 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             f"the guide draws latent points of shape {tuple(q.event_shape)}, the prior of "
             f"{tuple(vae.prior().event_shape)}"
         )
+    check_scales(vae, x, what)
     z = q.sample()
     likelihood = _made(
         "likelihood", "the likelihood does not take the guide's points", vae.decode, z
