@@ -99,9 +99,12 @@ def from_folder(
         raise ValueError(f"expected a folder of images, got {folder}")
     wish = _checked(size, mode, value_range, missing, pages, max_pixels, broken)
     files = _visible_images(folder)
-    parts = _parts(folder, files)
+    skip = broken == "skip"
+    x, sources = _read(folder, files, wish, skip) if skip else (torch.empty(0), files)
+    parts = _parts(folder, list(dict.fromkeys(sources)))
     classes = {f: c for top, inside in parts.values() for f, c in _classes_of(inside, top).items()}
-    x, sources = _read(folder, files, wish, broken == "skip")
+    if not skip:  # now that the folder is known to be one that can be used
+        x, sources = _read(folder, files, wish, skip)
     names = tuple(sorted({name for name in classes.values() if name}))
     y = _indices([classes[file] for file in sources], names)
     held = {"validation": share("validation", validation), "test": share("test", test)}

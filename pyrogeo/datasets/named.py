@@ -54,19 +54,12 @@ def load(
     >>> load("digits").event_shape
     (1, 8, 8)
     """
-    of_files = {
-        "labels": labels,
-        "label_column": label_column,
-        "header": header,
-        "dense": dense or None,
-    }
+    of_files = {"labels": labels, "label_column": label_column, "header": header}
+    of_files["dense"] = dense or None
     of_images = {"pages": None if pages == "refuse" else pages, "max_pixels": max_pixels}
     both = {"value_range": value_range, "missing": missing, "seed": seed}
     if data in SHIPPED:
-        _refuse(
-            {**of_files, **of_images, "value_range": value_range},
-            f"{data} is a data set that ships",
-        )
+        _refuse({**of_files, **of_images, "value_range": value_range}, f"{data} ships")
         return digits(seed=seed) if data == "digits" else patches(size, seed=seed)
     path = Path(data)
     if path.is_dir():
@@ -77,8 +70,8 @@ def load(
     if not path.exists():
         raise ValueError(f"{data} is no file or folder, and not {' or '.join(SHIPPED)}")
     _refuse(of_images, f"{data} is a file of numbers")
-    standardized = None if standardize else False
-    return from_array(path, **{**of_files, "dense": dense}, **both, standardize=standardized)
+    of_files |= {"dense": dense, "standardize": None if standardize else False}
+    return from_array(path, **of_files, **both)
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:

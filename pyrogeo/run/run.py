@@ -8,8 +8,7 @@
     draws/NAME.nc                   a set of draws, as NetCDF
     draws/NAME.metric.safetensors   the metric that they were drawn with
     draws/NAME.verdict.json         the verdict on them
-    decoded/NAME.npz                what they decode to
-    decoded/NAME.csv                likewise, of a table whose columns have names
+    decoded/NAME.npz                what they decode to; of a table with names of columns also as .csv
     figures/                        pictures
 
 Sets of draws have names; where none is given, the last one is meant. Nothing is pickled, nothing is replaced
@@ -143,21 +142,12 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """What the labels stand for; empty where they are plain numbers."""
-        return tuple(self._data["classes"])
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of a table's columns; empty where they have none."""
-        return tuple(self._data.get("columns", ()))
+        return tuple(self._store.manifest.steps["fit"].settings["data"]["classes"])
 
     @property
     def data_name(self) -> str:
         """What the data are."""
-        return str(self._data["name"])
-
-    @property
-    def _data(self) -> dict[str, Any]:
-        return self._store.manifest.steps["fit"].settings["data"]
+        return str(self._store.manifest.steps["fit"].settings["data"]["name"])
 
     def history(self) -> History:
         """What happened in training."""
@@ -331,8 +321,7 @@ class Run:
     ) -> Path:
         """Writes `decoded/NAME.npz`: `z` and `data`, the likelihood's mean, of shape `(chain, draw, …)`.
 
-        Of a standardised table, in the units that it came in; of one whose columns have names, also
-        `decoded/NAME.csv`, a row for each draw, chain after chain.
+        Of a standardised table, in its own units; where its columns have names, also `decoded/NAME.csv`.
 
         Args:
             name: of the set of draws, by default the last.
@@ -351,7 +340,8 @@ class Run:
         z, vae = self.draws(name).posterior["z"].to_numpy(), vae or self.vae()
         inputs = (self.sets.path(name, "draws"), "vae/weights.safetensors")
         with self._store.step(f"decoded/{name}", inputs) as new:
-            kept.write_decoded(new, name, vae, z, self._posterior_tensors(), self.columns)
+            columns = self._store.manifest.steps["fit"].settings["data"].get("columns", ())
+            kept.write_decoded(new, name, vae, z, self._posterior_tensors(), tuple(columns))
         return self._store.file(file)
 
     @property
