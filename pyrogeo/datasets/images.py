@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pyrogeo.datasets.intensities import laid_on_white, scaled
 
@@ -62,7 +62,7 @@ class Tally:
 
     def words(self) -> list[str]:
         """One sentence each of what the user may not expect."""
-        said = [f"{what} in {n} of {self.images} images" for what, n in self.converted.items()]
+        said = [f"{what} in {n} of {self.images} images" for what, n in self.converted.items() if n]
         if self.clipped:
             said.append(f"{self.clipped} numbers outside value_range were clipped")
         if 0 < self.brightest <= 1 / 8:
@@ -93,7 +93,7 @@ def read_image(file: Path, wish: Wish, tally: Tally) -> list[np.ndarray]:
             too many pixels.
     """
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             _check_size(image, wish)
             pages = _pages(image, tally)
             if len(pages) > 1 and wish.pages != "each":
@@ -103,9 +103,18 @@ def read_image(file: Path, wish: Wish, tally: Tally) -> list[np.ndarray]:
             return [_page(image, file, page, wish, tally) for page in pages]
     except UnclearImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise BrokenImageError("cannot identify image file") from error
     except Exception as error:  # a broken file makes Pillow raise what it likes
         words = str(error).replace(str(file), file.name) or type(error).__name__
         raise BrokenImageError(words) from error
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Not by its name: Pillow then maps it into memory, and misreads TIFF that is to be turned."""
+    with file.open("rb") as stream, Image.open(stream) as image:
+        yield image
 
 
 def _check_size(image: Image.Image, wish: Wish) -> None:
@@ -223,7 +232,7 @@ def _deep_colours(image: Image.Image, file: Path, page: int, tally: Tally) -> np
 
 def _decoded(file: Path, page: int, raw: str) -> np.ndarray:
     """The image's bytes, unpacked as if they were stored in another order."""
-    with Image.open(file) as image:
+    with _opened(file) as image:
         image.seek(page)
         image.tile = [_with_raw(tile, raw) for tile in image.tile]
         image.load()
