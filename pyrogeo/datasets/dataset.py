@@ -107,9 +107,12 @@ def narrowed(data: Dataset) -> Dataset:
             which = lost.nonzero()[0].item()
             column = data.columns[which] if data.columns else which
             values = wide.flatten(1)[:, which]
+            advice = "standardise the columns (standardize=True), or take logarithms"
+            if data.location is not None:
+                advice = "it is of another size there than in the training part: look for outliers"
             raise ValueError(
-                f"column {column} goes from {values.min():g} to {values.max():g}, which float32 cannot "
-                "hold apart; standardise the columns (standardize=True), or take logarithms"
+                f"column {column} goes from {values.min():g} to {values.max():g} in the {part} part, "
+                f"which float32 cannot hold apart; {advice}"
             )
     return replace(data, **parts)
 

@@ -1,7 +1,9 @@
 """Files with arrays and tables, known by their endings."""
 
 import bz2
+import csv
 import gzip
+import itertools
 import lzma
 import os
 import warnings
@@ -20,6 +22,7 @@ __all__ = ["KNOWN", "advice", "is_table", "read_file"]
 
 _ARRAYS = (".npy", ".npz")
 _TEXT = (".csv", ".tsv", ".txt")
+_LOOKED_AT = 50  # lines, to find out what a table is like
 _PACKED = (".gz", ".bz2", ".xz")
 KNOWN = (*_ARRAYS, ".csv", ".tsv", ".txt (also .gz, .bz2, .xz)", ".parquet")
 
@@ -105,10 +108,10 @@ def _ending(path: Path) -> str:
 
 def _read_arrays(path: Path, dense: bool) -> tuple[Any, Any]:
     try:
-        content = np.load(path, allow_pickle=False)
-        if not isinstance(content, Mapping):
-            return content, None
-        with content:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if not isinstance(content, Mapping):
+                return content, None
             if {"format", "shape", "data"} <= set(content):  # as scipy.sparse.save_npz names them
                 return _read_sparse(path), None
             return _from_npz({name: content[name] for name in content})
@@ -153,30 +156,43 @@ def _read_table(path: Path, header: bool | None) -> pd.DataFrame:
 
 def _read_text(path: Path, header: bool | None) -> pd.DataFrame:
     how: dict[str, Any] = {"encoding": "utf-8-sig", "skipinitialspace": True, "low_memory": False}
-    how["sep"] = _separator(path, _first_line(path))
+    top = _first_lines(path)
+    how["sep"] = _separator(path, top[0] if top else "")
+    if how["sep"] == r"\s+":
+        del how["low_memory"]
+    rows = _fields(top, how["sep"])
     if header is None:
-        top = pd.read_csv(path, header=None, nrows=50, dtype=str, na_filter=False, **how)
-        header = _has_names(top)
+        header = bool(rows) and _has_names(rows)
     if not header:
         return pd.read_csv(path, header=None, **how)
-    frame = pd.read_csv(path, **how)
-    if not isinstance(frame.index, pd.RangeIndex):  # a name fewer than columns, as R writes it
+    frame = pd.read_csv(path, **how).rename(columns=_bare)
+    if (
+        len(rows) > 1 and len(rows[0]) == len(rows[1]) - 1
+    ):  # a name too few: pandas makes it the index
         frame = frame.reset_index(drop=True)
-    elif len(frame.columns) > 1 and str(frame.columns[0]) == "Unnamed: 0":
+    elif len(frame.columns) > 1 and rows[0][0] == "":
         frame = frame.iloc[:, 1:]
     else:
-        return frame.rename(columns=_bare)
+        return frame
     warnings.warn(
         f"{path.name}: its first column has no name, is taken for names of rows and left out",
         PyrogeoWarning, stacklevel=2,
     )  # fmt: skip
-    return frame.rename(columns=_bare)
+    return frame
 
 
-def _first_line(path: Path) -> str:
+def _first_lines(path: Path) -> list[str]:
     packed = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     with packed.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8-sig") as file:
-        return next((line for line in file if line.strip()), "")
+        return [line for line in itertools.islice(file, _LOOKED_AT) if line.strip()]
+
+
+def _fields(lines: list[str], sep: str) -> list[list[str]]:
+    if sep == r"\s+":
+        return [line.split() for line in lines]
+    return [
+        [f.strip() for f in row] for row in csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    ]
 
 
 def _bare(name: Any) -> str:
@@ -191,16 +207,25 @@ def _separator(path: Path, line: str) -> str:
     )  # fmt: skip
 
 
-def _has_names(top: pd.DataFrame) -> bool:
+def _has_names(rows: list[list[str]]) -> bool:
     """Whether the first row names the columns: it has words above numbers, or only words."""
-    first, rest = top.iloc[0], top.iloc[1:]
-    if [*first] == [str(i) for i in range(len(first))] and len(first) > 1:
+    first, rest = rows[0], rows[1:]
+    if len(first) > 1 and first == [str(i) for i in range(len(first))]:
         return True  # as pandas writes columns without names
-    are_numbers = pd.to_numeric(first, errors="coerce").notna() | first.str.lower().isin(
-        ["nan", "na"]
-    )
-    below = rest.apply(lambda c: pd.to_numeric(c, errors="coerce").notna().any())
-    if (~are_numbers & (first != "") & below).any() and len(rest):
-        return True
-    again = any(word in set(rest[i]) for i, word in first.items())
-    return not are_numbers.any() and not again
+    if rest and len(first) == len(rest[0]) - 1:
+        return not any(map(_is_number, first))  # as R writes them, above names of rows
+    columns = list(itertools.zip_longest(*rest, fillvalue="")) or [()] * len(first)
+    for name, column in zip(first, columns, strict=False):
+        if name and not _is_number(name) and any(map(_is_number, column)):
+            return True
+    again = any(name in column for name, column in zip(first, columns, strict=False))
+    return not any(map(_is_number, first)) and not again
+
+
+def _is_number(word: str) -> bool:
+    """Also of what stands for a missing one."""
+    try:
+        float(word)
+    except ValueError:
+        return word.lower() in ("na", "n/a", "null")
+    return True
