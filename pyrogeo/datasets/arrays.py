@@ -117,12 +117,9 @@ def _as_array(data: Any, dense: bool) -> np.ndarray:
     if hasattr(data, "toarray"):  # SciPy's sparse matrices and arrays
         _check_dense(dense, data.shape, data.dtype.itemsize)
         return data.toarray()
-    if torch.is_tensor(data):
-        if data.layout != torch.strided:
-            _check_dense(dense, data.shape, data.element_size())
-            data = data.to_dense()
-        data = data.detach().cpu()
-        return (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+    if torch.is_tensor(data) and data.layout != torch.strided:
+        _check_dense(dense, data.shape, data.element_size())
+        data = data.to_dense()
     if hasattr(data, "obs") and hasattr(data, "X"):
         raise ValueError(
             "AnnData: pass its matrix, adata.X, and labels such as adata.obs['cell_type']"
@@ -130,9 +127,14 @@ def _as_array(data: Any, dense: bool) -> np.ndarray:
     if isinstance(data, np.ma.MaskedArray):
         return data
     try:
+        if torch.is_tensor(data):
+            data = data.detach().cpu()
+            return (data.float() if data.dtype == torch.bfloat16 else data).numpy()
         return np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"expected rows of one length, got {type(data)}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"expected numbers in rows of one length, got {type(data)}: {error}"
+        ) from error
 
 
 def _dense_frame(frame: Any, dense: bool) -> Any:

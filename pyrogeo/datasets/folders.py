@@ -31,6 +31,10 @@ SUFFIXES = (
     ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp",
     ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
+#: images of other kinds, which are not passed over in silence
+_UNREAD = (
+    ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dcm", ".nii", ".svg", ".raw", ".dng", ".cr2", ".nef",
+)  # fmt: skip
 #: folders that systems make, beside those that are hidden by a dot
 _OF_SYSTEMS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "Thumbs.db"}
 _SPLITS = {
@@ -138,6 +142,11 @@ def _visible_images(folder: Path) -> list[Path]:
         and file.is_file()
     ]
     found = [file for file in visible if file.suffix.lower() in SUFFIXES]
+    if found and (unread := [file for file in visible if file.suffix.lower() in _UNREAD]):
+        warnings.warn(
+            f"{folder.name}: {len(unread)} images such as {unread[0].name} are of kinds that are not read",
+            PyrogeoWarning, stacklevel=3,
+        )  # fmt: skip
     if not found:
         other = next((file for file in visible if advice(file)), None)
         said = f"; {other.relative_to(folder)} is another kind: {advice(other)}" if other else ""

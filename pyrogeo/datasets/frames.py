@@ -33,8 +33,12 @@ def as_frame(data: Any) -> pd.DataFrame | None:
     """
     if isinstance(data, pd.DataFrame):
         return data
-    if getattr(getattr(data, "dtype", None), "names", None):
-        return pd.DataFrame(data)
+    if names := getattr(getattr(data, "dtype", None), "names", None):
+        gaps = np.ma.getmaskarray(data)
+        columns = {name: pd.Series(np.ma.getdata(data[name])) for name in names}
+        return pd.DataFrame(
+            {name: x.mask(gaps[name]) if gaps.dtype.names else x for name, x in columns.items()}
+        )
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
         return pd.DataFrame({str(name): data[name].to_numpy() for name in data.columns})
     coordinates = getattr(data, "coords", {})
@@ -76,6 +80,8 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
     if column.dtype == object:
         column = column.convert_dtypes()
     kind = column.dtype
+    if column.isna().all():
+        return np.full(len(column), np.nan)
     if isinstance(kind, pd.CategoricalDtype):
         words = [word for word in column.cat.categories if isinstance(word, str)]
     elif pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -426,6 +427,74 @@ def test_any_finite_table_is_finite_in_float32_or_refused(table, standardize):
         np.testing.assert_allclose(
             np.sort(parts.numpy(), 0), np.sort(x, 0).astype(np.float32), rtol=1e-6
         )
+
+
+STRANGE = {
+    "bytes of a quantised tensor": lambda: torch.quantize_per_tensor(torch.rand(9, 3), 0.1, 0, torch.quint8),
+    "xarray.Dataset": lambda: pytest.importorskip("xarray").Dataset({"a": ("row", NUMBERS[:, 0])}),
+    "ragged": lambda: [[1, 2], [3], [4, 5]], "None": lambda: None, "a set": lambda: {1, 2, 3},
+    "complex": lambda: torch.zeros(9, 2, dtype=torch.cfloat), "words": lambda: [["a", "b"]] * 9,
+    "dates": lambda: np.zeros((9, 2), "datetime64[s]"), "no columns": lambda: pd.DataFrame(),
+    "no rows": lambda: pd.DataFrame({"a": [], "b": []}), "a series": lambda: FRAME.so4,
+    "too long doubles": lambda: NUMBERS.astype(np.longdouble) * np.longdouble("1e4000"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.filterwarnings("ignore:.*quantize.*")
+def test_what_is_no_data_is_refused(kind):
+    with pytest.raises(ValueError, match="expected|no columns of numbers"):
+        from_array(STRANGE[kind]())
+
+
+def test_masked_records_and_columns_without_a_number():
+    records = np.ma.array(
+        FRAME[["so4", "no3"]].to_records(index=False), mask=[(0, 1)] * 3 + [(0, 0)] * 17
+    )
+    x = rows(from_array(records, missing="keep"))
+    assert np.isnan(x).sum(0).tolist() == [0, 3]
+    nothing = pd.DataFrame({"a": NUMBERS[:, 0], "b": pd.Series([None] * N, dtype=object)})
+    data = from_array(nothing, missing="keep", standardize=True)
+    assert data.train[:, 1].isnan().all()
+    assert data.train[:, 0].isfinite().all()
+
+
+@pytest.mark.parametrize("head", ["x y", "# x y", ""])
+def test_text_with_spaces_between(head, tmp_path):
+    (tmp_path / "t.txt").write_text(
+        "\n".join([head, *(f" {a:.9f}   {b:.9f}" for a, b in NUMBERS)]).lstrip("\n")
+    )
+    data = from_array(tmp_path / "t.txt")
+    assert data.columns == (("x", "y") if head else ())
+    assert_same(data, NUMBERS, atol=1e-8)
+
+
+def test_mutated_files_are_read_or_refused_in_one_line(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", NUMBERS)
+    np.savez(tmp_path / "b.npz", x=NUMBERS, y=np.arange(N) % 2)
+    np.savez_compressed(tmp_path / "c.npz", x=NUMBERS)
+    sparse.save_npz(tmp_path / "d.npz", sparse.csr_matrix(NUMBERS))
+    for name in ("e.csv", "f.csv.gz", "g.csv.xz", "h.tsv.bz2"):
+        write(tmp_path / name, FRAME[["so4", "no3"]])
+    for file in sorted(tmp_path.iterdir()):
+        content = file.read_bytes()
+        for i in range(40):
+            changed = bytearray(content)
+            for place in rng.integers(0, min(len(changed), (200, 10**6)[i % 2]), 3):
+                changed[place] = rng.integers(128) if i % 3 else rng.integers(256)
+            file.write_bytes(changed[: rng.integers(1, len(changed))] if i % 5 == 0 else changed)
+            said = ""
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    data = from_array(file, dense=True, missing="keep")
+                except ValueError as error:
+                    said = str(error)
+            assert said or not data.train.isinf().any()
+            assert "\n" not in said
+            assert "allow_pickle" not in said
 
 
 def test_bfloat16_and_gradients():
