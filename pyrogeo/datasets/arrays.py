@@ -211,8 +211,7 @@ def _as_intensities(
     clear = int((opacity < 1).any((1, 2, 3)).sum())
     if clear:
         said.append(f"transparency of {clear} of {len(x)} images was laid on white")
-    pair = np.concatenate([colour, opacity], 1)
-    return np.moveaxis(laid_on_white(np.moveaxis(pair, 1, -1)), -1, 1)
+    return laid_on_white(colour, opacity)
 
 
 def _check_finite(x: np.ndarray, missing: str, columns: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ __all__ = ["BrokenImageError", "Tally", "UnclearImageError", "Wish", "read_image
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # as Pillow's grey, ITU-R 601
 _NATIVE = "L" if sys.byteorder == "little" else "B"
+_ORIENTATION = 274  # tag of EXIF
 _BITS, _PHOTOMETRIC, _SUBFILE, _SAMPLE_FORMAT = 258, 262, 254, 339  # tags of TIFF
 
 
@@ -122,7 +123,7 @@ def _check_size(image: Image.Image, wish: Wish) -> None:
     if pixels > wish.max_pixels:
         raise UnclearImageError(
             f"has {pixels:,} pixels, more than max_pixels={wish.max_pixels:,}; a larger max_pixels "
-            "takes it, and some 20 bytes of memory for each"
+            "takes it, and 4 to 50 bytes of memory for each"
         )
 
 
@@ -176,7 +177,7 @@ def _grey_numbers(image: Image.Image) -> tuple[np.ndarray, float | None]:
     clear = image.info.get("transparency")
     signed = 2 in _tag(image, _SAMPLE_FORMAT) if tags else False
     bits = _tag(image, _BITS)[0] if tags else 16
-    x = np.asarray(ImageOps.exif_transpose(image))
+    x = np.asarray(_upright(image))
     if x.dtype.kind == "f":
         return x[..., None], None
     if bits == 8:
@@ -223,7 +224,7 @@ def _deep_colours(image: Image.Image, file: Path, page: int, tally: Tally) -> np
         )
     high = _decoded(file, page, f"{colours};16{order}").astype(np.uint16)
     low = _decoded(file, page, f"{colours};16{'B' if order == 'L' else 'L'}")
-    x = high * 256 + low
+    x = (high << 8) | low
     if isinstance(clear, tuple) and x.shape[-1] == 3:
         opacity = np.where((x == np.array(clear)).all(-1), 0, 65535).astype(np.uint16)
         x = np.concatenate([x, opacity[..., None]], -1)
@@ -236,12 +237,22 @@ def _decoded(file: Path, page: int, raw: str) -> np.ndarray:
         image.seek(page)
         image.tile = [_with_raw(tile, raw) for tile in image.tile]
         image.load()
-        return np.asarray(ImageOps.exif_transpose(image))
+        return np.asarray(_upright(image))
 
 
 def _with_raw(tile: Any, raw: str) -> Any:
     arguments = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
     return tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Itself where it need not be turned, as a copy would take as much memory again."""
+    image.load()
+    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _arguments(tile: Any) -> tuple:
@@ -281,7 +292,7 @@ def _intensities(x: np.ndarray, white: float | None, wish: Wish, tally: Tally) -
         return colour
     opacity = scaled(x[..., -1:], white)[0]
     tally.converted["transparency laid on white"] += bool((opacity < 1).any())
-    return laid_on_white(np.concatenate([colour, opacity], -1))
+    return laid_on_white(colour, opacity)
 
 
 def _fitted(x: np.ndarray, wish: Wish) -> np.ndarray:
@@ -301,7 +312,7 @@ def _fitted(x: np.ndarray, wish: Wish) -> np.ndarray:
 
 def _plain(image: Image.Image, tally: Tally) -> Image.Image:
     """An image of bytes upright, on white, and grey or of three colours."""
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "RGBX", "RGBa", "La"):
         name = {"P": "a palette", "PA": "a palette"}.get(image.mode, image.mode)
         tally.converted[f"{name} made RGB"] += 1
@@ -312,13 +323,13 @@ def _plain(image: Image.Image, tally: Tally) -> Image.Image:
         clear = image.getextrema()[3][0] < 255
         tally.converted["transparency laid on white"] += clear
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return _in_mode(image, "L" if image.mode in ("1", "L") else "RGB")
 
 
 def _bytes(image: Image.Image, wish: Wish, tally: Tally) -> np.ndarray:
     """Pixels of an image of 8 bits, which stays one until its size is small."""
     size = (wish.size[1], wish.size[0])
-    image = ImageOps.fit(_plain(image, tally).convert(wish.mode), size, Image.Resampling.BICUBIC)
+    image = ImageOps.fit(_in_mode(_plain(image, tally), wish.mode), size, Image.Resampling.BICUBIC)
     pixels = np.asarray(image, dtype=np.float32) / 255
     tally.brightest = max(tally.brightest, float(pixels.max()))
     return pixels[None] if wish.mode == "L" else np.moveaxis(pixels, -1, 0)

@@ -89,14 +89,15 @@ def scaled(
     return x.astype(np.float32).clip(0, 1), 0
 
 
-def laid_on_white(x: np.ndarray) -> np.ndarray:
-    """Intensities of shape `(..., H, W, C + 1)`, of which the last is opacity, without it.
+def laid_on_white(colour: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """Intensities as they look on white; `colour` is written over, as it may be large.
 
-    >>> laid_on_white(np.zeros((1, 1, 4))).tolist()
-    [[[1.0, 1.0, 1.0]]]
+    >>> laid_on_white(np.zeros((1, 3)), np.array([[0.25]])).tolist()
+    [[0.75, 0.75, 0.75]]
     """
-    colour, opacity = x[..., :-1], x[..., -1:]
-    return colour * opacity + (1 - opacity)
+    colour *= opacity
+    colour += 1 - opacity
+    return colour
 
 
 def channels_first(x: np.ndarray) -> tuple[np.ndarray, bool]:
