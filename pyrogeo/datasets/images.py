@@ -123,7 +123,7 @@ def _check_size(image: Image.Image, wish: Wish) -> None:
     if pixels > wish.max_pixels:
         raise UnclearImageError(
             f"has {pixels:,} pixels, more than max_pixels={wish.max_pixels:,}; a larger max_pixels "
-            "takes it, and 4 to 50 bytes of memory for each"
+            "takes it, and 4 to 30 bytes of memory for each"
         )
 
 

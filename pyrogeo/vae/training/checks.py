@@ -70,6 +70,7 @@ def check_entropy(vae: VAE, x: Tensor, objective: Any) -> None:
 
 def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
     event = tuple(x.shape[1:])
+    check_scales(vae, x, what)
     q = _made("guide", f"{what}: the guide does not take events of shape {event}", vae.embed, x[:1])
     if tuple(q.batch_shape) != (1,):
         raise ValueError(
@@ -81,7 +82,6 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             f"the guide draws latent points of shape {tuple(q.event_shape)}, the prior of "
             f"{tuple(vae.prior().event_shape)}"
         )
-    check_scales(vae, x, what)
     z = q.sample()
     likelihood = _made(
         "likelihood", "the likelihood does not take the guide's points", vae.decode, z
