@@ -75,14 +75,11 @@ def demo(
 
 
 @app.command()
+@o.takes("reading", o.READING)
 def fit(
     data: o.Data,
     out: o.NewRun,
-    labels: o.Labels = None,
-    size: o.Size = 32,
-    grey: o.Grey = False,
-    skip_broken: o.SkipBroken = False,
-    standardize: o.Standardize = True,
+    reading: dict[str, Any],
     latent_dim: o.LatentDim = 16,
     network: o.Network = "mlp",
     hidden: o.Hidden = "256,256",
@@ -109,11 +106,10 @@ def fit(
     Examples:
       pyrogeo fit digits -o digits-run --latent-dim 2
       pyrogeo fit photos/ -o photos-run --network conv --hidden 32,64,128 --size 32
-      pyrogeo fit table.npy -o table-run --latent-dim 3 --epochs 300
+      pyrogeo fit table.csv -o table-run --latent-dim 3 --label-column kind
       pyrogeo fit digits -o iwae-run --recipe iwae -O num_particles=10
     """
-    reading = {"labels": labels, "size": size, "grey": grey, "standardize": standardize}
-    reading |= {"broken": "skip" if skip_broken else "refuse", "seed": seed}
+    reading |= {"broken": "skip" if reading.pop("skip_broken") else "refuse", "seed": seed}
     parts = {"network": network, "guide": guide, "likelihood": likelihood, "beta": beta}
     training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     training |= {"patience": patience, "seed": seed, "device": device, "progress": progress}
@@ -239,6 +235,8 @@ def diagnose(
 @app.command()
 def decode(run: o.RunFolder, name: o.Name = None, force: o.Force = False) -> None:
     """Decode draws of a run into decoded/NAME.npz (z and data, by chain and draw).
+
+    Of a table whose columns have names, also into decoded/NAME.csv, chain after chain.
 
     Example: pyrogeo decode digits-run
     """

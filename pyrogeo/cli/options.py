@@ -1,7 +1,10 @@
 """What the commands take: one name for each option that several have or that needs many words."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,20 +34,61 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder of images (sub-folders are classes), a .npy or .npz file with images or a "
-        "table, or one of the data sets that ship: digits, patches.",
+        help="A folder of images (sub-folders are classes, or train, val, test), a table (.csv, .tsv, .txt, "
+        ".parquet), a .npy or .npz file with images or a table, or one of the data sets that ship: "
+        "digits, patches.",
     ),
 ]
 NewRun = Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.", metavar="RUN")]
-Labels = Annotated[Path | None, typer.Option(help="A .npy file of labels, for a file.")]
+Labels = Annotated[Path | None, typer.Option(help="A file of labels, for a file: .npy or .csv.")]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of a table that holds labels.", metavar="NAME")
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(help="First row of a text table names the columns [default: found out]."),
+]
 Size = Annotated[int, typer.Option(help="Pixels that a folder's images, or patches, get.", min=1)]
 Grey = Annotated[bool, typer.Option("--grey", help="Read a folder's images as grey.")]
+Range = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--range", metavar="LOW HIGH", help="Numbers of images that are black and white."),
+]
+Pages = Annotated[
+    str,
+    typer.Option(metavar="refuse|each", help="What to do with image files of several pages."),
+]
+MaxPixels = Annotated[
+    int | None, typer.Option(help="Pixels of an image file, at most [default: 64000000].", min=1)
+]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Pass over images that cannot be read.")
 ]
+Missing = Annotated[
+    str,
+    typer.Option(
+        metavar="refuse|keep", help="Missing values; keep needs a program that takes NaN."
+    ),
+]
+Dense = Annotated[bool, typer.Option("--dense", help="Make a sparse matrix dense.")]
 Standardize = Annotated[
     bool, typer.Option(help="Standardise the columns of a table; decode puts their units back.")
 ]
+#: how DATA are read: what each option is called in `datasets.load`, its type and its default
+READING: dict[str, tuple[Any, Any]] = {
+    "labels": (Labels, None),
+    "label_column": (LabelColumn, None),
+    "header": (Header, None),
+    "size": (Size, 32),
+    "grey": (Grey, False),
+    "value_range": (Range, None),
+    "pages": (Pages, "refuse"),
+    "max_pixels": (MaxPixels, None),
+    "skip_broken": (SkipBroken, False),
+    "missing": (Missing, "refuse"),
+    "dense": (Dense, False),
+    "standardize": (Standardize, True),
+}
 LatentDim = Annotated[int, typer.Option(help="Dimension of the latent space.", min=1)]
 Network = Annotated[str, typer.Option(metavar="mlp|conv", help="conv is for images.")]
 Hidden = Annotated[str, typer.Option(help="Units or channels of the encoder's layers.")]
@@ -101,3 +145,33 @@ DrawsName = Annotated[
     str | None,
     typer.Option(help="Name of the set of draws [default: the method's].", metavar="NAME"),
 ]
+
+
+def takes(name: str, group: dict[str, tuple[Any, Any]]) -> Callable[[Callable], Callable]:
+    """A command whose parameter of that name is a dictionary of a group's options.
+
+    Args:
+        name: of the parameter.
+        group: type and default of each option.
+    """
+
+    def with_options(command: Callable) -> Callable:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            command(**{name: {option: given.pop(option) for option in group}}, **given)
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        mine = []
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.name == name:
+                mine += [
+                    inspect.Parameter(o, kind, default=d, annotation=t)
+                    for o, (t, d) in group.items()
+                ]
+            else:
+                mine.append(parameter.replace(kind=kind))
+        called.__signature__ = inspect.Signature(mine)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in mine}
+        return called
+
+    return with_options

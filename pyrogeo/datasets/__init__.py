@@ -4,8 +4,9 @@ Images are float tensors of shape `(N, channels, height, width)` with values in 
 tensors of shape `(N, columns)`.
 """
 
+from pyrogeo.datasets.arrays import from_array
 from pyrogeo.datasets.dataset import Dataset, standardized
-from pyrogeo.datasets.files import from_array, from_folder
+from pyrogeo.datasets.folders import from_folder
 from pyrogeo.datasets.named import load
 from pyrogeo.datasets.shipped import digits, patches
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from pyrogeo._checks import share
 
-__all__ = ["Dataset", "split", "standardized"]
+__all__ = ["PARTS", "Dataset", "cut", "narrowed", "split", "standardized"]
+
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Dataset:
         test_labels: of the test data.
         name: what the data are, for tables and run folders.
         classes: what the labels stand for, in their order; empty where they are plain numbers.
-        location: of a standardised table, whose numbers were `location + scale * x`; else None.
+        columns: names of a table's columns; empty where they have none.
+        location: of a standardised table, whose numbers were `location + scale * x`, in float64; else
+            None.
         scale: likewise.
 
     >>> Dataset(torch.rand(8, 3), torch.rand(1, 3), torch.rand(2, 3)).event_shape
@@ -40,6 +44,7 @@ class Dataset:
     test_labels: Tensor | None = None
     name: str = "data"
     classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     location: Tensor | None = None
     scale: Tensor | None = None
 
@@ -49,12 +54,15 @@ class Dataset:
         return tuple(self.train.shape[1:])
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{k}={len(getattr(self, k))}" for k in ("train", "validation", "test"))
+        sizes = ", ".join(f"{k}={len(getattr(self, k))}" for k in PARTS)
         return f"Dataset({sizes}, event_shape={self.event_shape})"
 
 
 def standardized(data: Dataset) -> Dataset:
     """A table with the mean and standard deviation of each training column taken out; it keeps them.
+
+    Missing values stay missing. The work is done in float64, whatever the data's precision, and in
+    units of each column's largest number, so that none of what float64 can hold overflows.
 
     Args:
         data: a table.
@@ -69,10 +77,74 @@ def standardized(data: Dataset) -> Dataset:
     """
     if data.train.dim() != 2:
         raise ValueError(f"only tables are standardised, got events of shape {data.event_shape}")
-    location, scale = data.train.mean(0), data.train.std(0)
-    scale = torch.where(scale > 0, scale, 1.0)
-    parts = {p: (getattr(data, p) - location) / scale for p in ("train", "validation", "test")}
-    return replace(data, **parts, location=location, scale=scale)
+    train = data.train.double()
+    unit = train.nan_to_num().abs().amax(0)
+    unit = torch.where(unit > 0, unit, 1.0)
+    train = train / unit
+    middle = train.nanmean(0).nan_to_num()  # 0 for a column that is missing throughout
+    known = (~train.isnan()).sum(0)
+    spread = (((train - middle) ** 2).nansum(0) / (known - 1)).sqrt()
+    spread = torch.where(spread > 0, spread, 1 / unit)
+    parts = {p: ((getattr(data, p).double() / unit - middle) / spread) for p in PARTS}
+    parts = {p: x.to(data.train.dtype) for p, x in parts.items()}
+    return replace(data, **parts, location=middle * unit, scale=spread * unit)
+
+
+def narrowed(data: Dataset) -> Dataset:
+    """The data in float32, if that holds them.
+
+    Raises:
+        ValueError: for numbers that become infinite there, and for columns of different numbers that
+            become one.
+    """
+    parts = {p: getattr(data, p).float() for p in PARTS}
+    for part, x in parts.items():
+        wide = getattr(data, part)
+        lost = (x.isinf() & wide.isfinite()).flatten(1).any(0)
+        if part == "train" and len(x) > 1:
+            lost |= _merged(wide, x)
+        if lost.any():
+            which = lost.nonzero()[0].item()
+            column = data.columns[which] if data.columns else which
+            values = wide.flatten(1)[:, which]
+            advice = "standardise the columns (standardize=True), or take logarithms"
+            if data.location is not None:
+                advice = "it is of another size there than in the training part: look for outliers"
+            raise ValueError(
+                f"column {column} goes from {values.min():g} to {values.max():g} in the {part} part, "
+                f"which float32 cannot hold apart; {advice}"
+            )
+    return replace(data, **parts)
+
+
+def _merged(wide: Tensor, narrow: Tensor) -> Tensor:
+    """Columns whose numbers differ in one precision and no longer in the other."""
+    wide, narrow = wide.flatten(1), narrow.flatten(1)
+    return (wide != wide[:1]).any(0) & (narrow == narrow[:1]).all(0)
+
+
+def cut(n: int, y: np.ndarray | None, part: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of what stays and of the share held out, with the classes' shares in both if that can be.
+
+    Args:
+        n: how many there are to cut.
+        y: their labels, or None.
+        part: share held out.
+        seed: of the choice.
+
+    >>> [len(half) for half in cut(10, None, 0.2, 0)]
+    [8, 2]
+    """
+    from sklearn.model_selection import (
+        train_test_split,
+    )  # half a second that training does not need
+
+    size = min(math.ceil(part * n), n - 1)
+    if y is not None:
+        counts = np.unique(y, return_counts=True)[1]
+        if counts.min() < 2 or min(size, n - size) < len(counts):
+            y = None
+    return train_test_split(np.arange(n), test_size=size, stratify=y, random_state=seed)
 
 
 def split(
@@ -84,27 +156,31 @@ def split(
     seed: int,
     name: str,
     classes: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    groups: np.ndarray | None = None,
 ) -> Dataset:
-    """Three parts, with the classes' shares in each where every class has members enough."""
-    from sklearn.model_selection import (
-        train_test_split,
-    )  # half a second that training does not need
+    """Three parts, with the classes' shares in each where every class has members enough.
 
+    Data of one group, such as the pages of a stack, come into the same part; shares are then of groups.
+    """
     validation, test = share("validation", validation), share("test", test)
-    if len(x) < 3:
-        raise ValueError(f"expected at least 3 data to split in three parts, got {len(x)}")
-
-    def cut(index: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
-        size = min(math.ceil(part * len(index)), len(index) - 1)
-        kept = None if y is None else y[index].numpy()
-        if kept is not None:
-            counts = np.unique(kept, return_counts=True)[1]
-            if counts.min() < 2 or min(size, len(index) - size) < len(counts):
-                kept = None
-        return train_test_split(index, test_size=size, stratify=kept, random_state=seed)
-
-    rest, held_out = cut(np.arange(len(x)), test)
-    train, middle = cut(rest, validation)
-    parts = (train, middle, held_out)
+    groups = np.arange(len(x)) if groups is None else groups
+    units, first, unit_of = np.unique(groups, return_index=True, return_inverse=True)
+    if len(units) < 3:
+        what = "data" if len(units) == len(x) else "stacks of pages"
+        raise ValueError(f"expected at least 3 {what} to split in three parts, got {len(units)}")
+    classes_of = None if y is None else y.numpy()[first]
+    rest, held_out = cut(len(units), classes_of, test, seed)
+    of_rest = None if y is None else classes_of[rest]
+    train, middle = cut(len(rest), of_rest, validation, seed)
+    parts = [units_to_rows(chosen, unit_of) for chosen in (rest[train], rest[middle], held_out)]
     labels = (None,) * 3 if y is None else tuple(y[p] for p in parts)
-    return Dataset(*(x[p] for p in parts), *labels, name=name, classes=classes)
+    return Dataset(*(x[p] for p in parts), *labels, name=name, classes=classes, columns=columns)
+
+
+def units_to_rows(chosen: np.ndarray, unit_of: np.ndarray) -> np.ndarray:
+    """Rows of the chosen units, unit by unit in the order in which they were chosen."""
+    place = np.full(unit_of.max() + 1, -1)
+    place[chosen] = np.arange(len(chosen))
+    rows = np.flatnonzero(place[unit_of] >= 0)
+    return rows[np.argsort(place[unit_of[rows]], kind="stable")]

@@ -1,5 +1,10 @@
-"""Data of one's own: arrays and tables, in memory or in files, and folders of images."""
+"""Files with arrays and tables, known by their endings."""
 
+import bz2
+import csv
+import gzip
+import itertools
+import lzma
 import os
 import warnings
 from collections.abc import Mapping
@@ -7,167 +12,121 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+import pandas as pd
 
-from pyrogeo._checks import whole_or_none
-from pyrogeo.datasets.dataset import Dataset, split, standardized
 from pyrogeo.errors import PyrogeoWarning
 
-__all__ = ["from_array", "from_folder"]
+__all__ = ["KNOWN", "advice", "is_table", "read_file"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_ARRAYS = (".npy", ".npz")
+_TEXT = (".csv", ".tsv", ".txt")
+_LOOKED_AT = 50  # lines, to find out what a table is like
+_PACKED = (".gz", ".bz2", ".xz")
+KNOWN = (*_ARRAYS, ".csv", ".tsv", ".txt (also .gz, .bz2, .xz)", ".parquet")
+
+#: files that people have, and how to make one of those from them
+_FOREIGN = {
+    (
+        ".h5ad",
+    ): "AnnData: np.save its matrix, adata.X, as a .npy file, made dense first; or from_array",
+    (
+        ".zarr",
+        ".h5",
+        ".hdf5",
+        ".nc",
+        ".mat",
+    ): "np.save the variable that it is about, as a .npy file",
+    (
+        ".pt",
+        ".pth",
+        ".pkl",
+        ".pickle",
+        ".joblib",
+    ): "a pickle can run code and is not opened; np.save the array in it, as a .npy file",
+    (
+        ".xlsx",
+        ".xls",
+        ".ods",
+        ".feather",
+        ".arrow",
+        ".sav",
+        ".rds",
+        ".json",
+    ): "save it as .csv or .parquet",
+    (".png", ".jpg", ".jpeg", ".tif", ".tiff"): "images are read from the folder that they lie in",
+}
 
 
-def from_array(
-    data: Any,
-    labels: Any = None,
-    *,
-    standardize: bool = False,
-    validation: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
-) -> Dataset:
-    """Data of one's own from a file or from memory.
+def advice(path: Path) -> str | None:
+    """What to write from a file with a known ending that is not read; None for other files.
 
-    Two dimensions make a table, of which every number is kept as it is, or standardised. Three or four make images:
-    grey ones of shape `(N, H, W)` get a channel, and with the one or three channels last,
-    `(N, H, W, C)`, they are moved to the front. Bytes become [0, 1] by dividing by 255; other images must
-    be floating-point numbers, as their white cannot be known.
+    >>> advice(Path("cells.h5ad"))[:7]
+    'AnnData'
+    """
+    ending = path.suffix.lower()
+    return next((words for endings, words in _FOREIGN.items() if ending in endings), None)
+
+
+def is_table(path: Path) -> bool:
+    """Whether its ending is that of a table with columns."""
+    return _ending(path) in (*_TEXT, ".parquet")
+
+
+def read_file(
+    path: str | os.PathLike, header: bool | None = None, dense: bool = False
+) -> tuple[Any, Any]:
+    """The content of a file, an array or a frame, and the labels of an `.npz` file if it holds any.
 
     Args:
-        data: a tensor, an array, or the path of a `.npy` or `.npz` file. An `.npz` file holds one
-            array, or one named `x`, `data` or `images`, and labels as `y` or `labels`.
-        labels: N integers or words, also as a path.
-        standardize: subtract each column's mean and divide by its standard deviation, both of the
-            training part; tables only. Columns of different sizes need it.
-        validation, test: shares held out, between 0 and 1. The test share is of all data, the
-            validation share of the rest. With labels the split keeps the classes' shares where
-            every class has members enough.
-        seed: of the split.
-
-    Returns:
-        float32 data in three parts.
+        path: with one of the `KNOWN` endings.
+        header: whether the first row of a text file holds names; None finds out.
+        dense: read a sparse matrix as a dense one.
 
     Raises:
-        ValueError: for anything else, for NaN or infinite numbers, and for too few data.
-
-    >>> from_array(np.zeros((50, 3)))
-    Dataset(train=36, validation=4, test=10, event_shape=(3,))
+        ValueError: for a file that is missing, has another ending, or is not what its ending says.
     """
-    name = Path(data).name if isinstance(data, (str, os.PathLike)) else "array"
-    x, beside = _loaded(data)
-    y = beside if labels is None else _loaded(labels)[0]
-    x = _as_float(x)
-    y, classes = _as_labels(y, len(x))
-    data = split(x, y, validation=validation, test=test, seed=seed, name=name, classes=classes)
-    return standardized(data) if standardize else data
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected a file with one of {', '.join(KNOWN)}")
+    if not path.exists() and _ending(path) not in _ARRAYS:
+        raise ValueError(f"{path} does not exist")
+    if _ending(path) in _ARRAYS:
+        return _read_arrays(path, dense)
+    if is_table(path):
+        return _read_table(path, header), None
+    said = advice(path)
+    said = f": {said}" if said else ""
+    raise ValueError(f"{path} is not read{said}; known endings are {', '.join(KNOWN)}")
 
 
-def from_folder(
-    path: str | os.PathLike,
-    size: tuple[int, int] = (32, 32),
-    mode: str = "RGB",
-    *,
-    broken: str = "refuse",
-    validation: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
-) -> Dataset:
-    """The images below a folder; its sub-folders, if there are any, are the classes.
-
-    An image is turned upright as its camera noted, scaled so that it just covers `size` (bicubic,
-    with antialiasing), and cropped to it around its middle. Transparency is laid on white.
-
-    Args:
-        path: the folder, searched with everything below it. An image belongs to the class of the
-            first folder on the way.
-        size: height and width in pixels.
-        mode: `"RGB"` or `"L"` (grey).
-        broken: `"refuse"` raises for files that cannot be read as images, `"skip"` warns; both name
-            them. Files with other endings than an image's are passed over.
-        validation, test, seed: as in `from_array`.
-
-    Returns:
-        images of shape `(N, 3 or 1, *size)`, float32 in [0, 1].
-
-    Raises:
-        ValueError: for a folder without images, a mode or size that is none, or broken files.
-
-    >>> import tempfile
-    >>> from PIL import Image
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for i in range(10):
-    ...         Image.new("RGB", (40, 30)).save(f"{folder}/{i}.png")
-    ...     from_folder(folder, size=(8, 8))
-    Dataset(train=7, validation=1, test=2, event_shape=(3, 8, 8))
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ValueError(f"expected a folder of images, got {folder}")
-    if mode not in ("RGB", "L") or broken not in ("refuse", "skip"):
-        raise ValueError(
-            f"expected mode 'RGB' or 'L' and broken 'refuse' or 'skip', got {mode!r}, {broken!r}"
-        )
-    if len(size) != 2 or any((whole_or_none(n) or 0) < 1 for n in size):
-        raise ValueError(f"size: expected a positive height and width, got {size}")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    read = {file: _read_image(file, size, mode) for file in files}
-    faulty = [file for file, pixels in read.items() if isinstance(pixels, str)]
-    if faulty:
-        which = "; ".join(f"{f.relative_to(folder)}: {read[f]}" for f in faulty[:5])
-        which += f"; and {len(faulty) - 5} more" if len(faulty) > 5 else ""
-        if broken == "refuse":
-            raise ValueError(
-                f"{len(faulty)} files cannot be read as images ({which}); broken='skip' passes over them"
-            )
-        warnings.warn(f"skipped {len(faulty)} files ({which})", PyrogeoWarning, stacklevel=2)
-    good = [file for file in files if file not in faulty]
-    if not good:
-        raise ValueError(f"{folder} holds no images; known endings are {', '.join(SUFFIXES)}")
-    x = torch.from_numpy(np.stack([read[file] for file in good]))
-    tops = [file.relative_to(folder).parts[0] for file in good if file.parent != folder]
-    labels, classes = _as_labels(np.array(tops) if len(tops) == len(good) else None, len(x))
-    return split(
-        x, labels, validation=validation, test=test, seed=seed, name=folder.name, classes=classes
-    )
+def _ending(path: Path) -> str:
+    inner = Path(path.stem).suffix if path.suffix.lower() in _PACKED else path.suffix
+    return inner.lower()
 
 
-def _read_image(file: Path, size: tuple[int, int], mode: str) -> np.ndarray | str:
-    """Pixels `(C, H, W)` in [0, 1], or in words why there are none."""
-    from PIL import Image, ImageOps
-
+def _read_arrays(path: Path, dense: bool) -> tuple[Any, Any]:
     try:
-        with Image.open(file) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = ImageOps.fit(image.convert(mode), (size[1], size[0]), Image.Resampling.BICUBIC)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return str(error).replace(str(file), file.name)
-    pixels = np.asarray(image, dtype=np.float32) / 255
-    return pixels[None] if mode == "L" else np.moveaxis(pixels, -1, 0)
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if not isinstance(content, Mapping):
+                return content, None
+            if {"format", "shape", "data"} <= set(content):  # as scipy.sparse.save_npz names them
+                return _read_sparse(path), None
+            return _from_npz({name: content[name] for name in content})
+    except Exception as error:  # a broken file makes NumPy raise what it likes
+        why = " ".join(str(error).split()) or type(error).__name__
+        if "pickle" in why:  # NumPy's words advise to open it all the same
+            why = "it holds Python objects, or no array at all"
+        raise ValueError(f"{path} is not a readable .npy or .npz file: {why}") from error
 
 
-def _loaded(data: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """The array, and the labels of an `.npz` file if it holds any."""
-    if isinstance(data, (str, os.PathLike)):
-        path = Path(data)
-        try:
-            content = np.load(path, allow_pickle=False)
-            if isinstance(content, Mapping):
-                with content:
-                    return _from_npz({k: content[k] for k in content}, path)
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} is not a readable .npy or .npz file: {error}") from error
-        return content, None
-    if torch.is_tensor(data):
-        return data.detach().cpu().numpy(), None
-    return np.asarray(data), None
+def _read_sparse(path: Path) -> Any:
+    from scipy import sparse
+
+    return sparse.load_npz(path)
 
 
-def _from_npz(arrays: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _from_npz(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
     labels = next((arrays.pop(k) for k in ("y", "labels") if k in arrays), None)
     named = next((arrays[k] for k in ("x", "data", "images") if k in arrays), None)
     if named is None and len(arrays) != 1:
@@ -175,40 +134,99 @@ def _from_npz(arrays: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np
     return named if named is not None else next(iter(arrays.values())), labels
 
 
-def _as_float(x: np.ndarray) -> Tensor:
-    if x.ndim not in (2, 3, 4) or 0 in x.shape:
+def _read_table(path: Path, header: bool | None) -> pd.DataFrame:
+    try:
+        if _ending(path) == ".parquet":
+            return pd.read_parquet(path)
+        return _read_text(path, header)
+    except ImportError as error:
         raise ValueError(
-            f"expected a table (N, columns) or images (N, H, W) or (N, C, H, W), got shape {x.shape}"
-        )
-    if x.dtype.kind not in "fiub" or (x.ndim > 2 and x.dtype.kind in "ib"):
+            f"{path}: reading Parquet needs pyarrow (pip install pyarrow), or .csv"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    except Exception as error:  # and pandas, too
+        what = "Parquet file" if _ending(path) == ".parquet" else "table"
         raise ValueError(
-            f"expected {'numbers' if x.ndim == 2 else 'bytes or floating-point numbers'}, "
-            f"got {x.dtype}"
-        )
-    if x.ndim == 3:
-        x = x[:, None]
-    if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
-        x = np.moveaxis(x, -1, 1)
-    if x.ndim == 4 and x.dtype.kind == "u":
-        if x.dtype != np.uint8:
-            raise ValueError(f"expected bytes or floating-point numbers, got {x.dtype}")
-        x = x.astype(np.float32) / 255
-    bad = int((~np.isfinite(x)).sum())
-    if bad:
-        raise ValueError(f"expected finite numbers, got {bad} NaN or infinite values")
-    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+            f"{path} is not a readable {what}: {' '.join(str(error).split())}"
+        ) from error
 
 
-def _as_labels(labels: np.ndarray | None, n: int) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Integers, and the words that they stand for if they were words."""
-    if labels is None:
-        return None, ()
-    labels = labels.squeeze()
-    if labels.shape != (n,):
-        raise ValueError(f"expected {n} labels, one for each datum, got shape {labels.shape}")
-    if labels.dtype.kind in "US":
-        classes, index = np.unique(labels, return_inverse=True)
-        return torch.from_numpy(index), tuple(str(c) for c in classes)
-    if labels.dtype.kind not in "iub":
-        raise ValueError(f"expected integers or words as labels, got {labels.dtype}")
-    return torch.from_numpy(labels.astype(np.int64)), ()
+def _read_text(path: Path, header: bool | None) -> pd.DataFrame:
+    how: dict[str, Any] = {"encoding": "utf-8-sig", "skipinitialspace": True, "low_memory": False}
+    top = _first_lines(path)
+    how["sep"] = _separator(path, top[0] if top else "")
+    if how["sep"] == r"\s+":
+        del how["low_memory"]
+    rows = _fields(top, how["sep"])
+    if header is None:
+        header = bool(rows) and _has_names(rows)
+    if not header:
+        return pd.read_csv(path, header=None, **how)
+    if how["sep"] == r"\s+":  # where a hash before the names would be one of them
+        return pd.read_csv(path, header=None, skiprows=1, names=rows[0], **how)
+    frame = pd.read_csv(path, **how).rename(columns=_bare)
+    if (
+        len(rows) > 1 and len(rows[0]) == len(rows[1]) - 1
+    ):  # a name too few: pandas makes it the index
+        frame = frame.reset_index(drop=True)
+    elif len(frame.columns) > 1 and rows[0][0] == "":
+        frame = frame.iloc[:, 1:]
+    else:
+        return frame
+    warnings.warn(
+        f"{path.name}: its first column has no name, is taken for names of rows and left out",
+        PyrogeoWarning, stacklevel=2,
+    )  # fmt: skip
+    return frame
+
+
+def _first_lines(path: Path) -> list[str]:
+    packed = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    with packed.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8-sig") as file:
+        lines = [line for line in itertools.islice(file, _LOOKED_AT) if line.strip()]
+    return [line.lstrip("# ") if i == 0 else line for i, line in enumerate(lines)]
+
+
+def _fields(lines: list[str], sep: str) -> list[list[str]]:
+    if sep == r"\s+":
+        return [line.split() for line in lines]
+    return [
+        [f.strip() for f in row] for row in csv.reader(lines, delimiter=sep, skipinitialspace=True)
+    ]
+
+
+def _bare(name: Any) -> str:
+    return str(name).lstrip("# ").strip()  # NumPy's savetxt writes names behind a hash
+
+
+def _separator(path: Path, line: str) -> str:
+    if _ending(path) == ".tsv":
+        return "\t"
+    return max(",;\t", key=line.count) if any(s in line for s in ",;\t") else (
+        r"\s+" if " " in line.strip() and _ending(path) == ".txt" else ","
+    )  # fmt: skip
+
+
+def _has_names(rows: list[list[str]]) -> bool:
+    """Whether the first row names the columns: it has words above numbers, or only words."""
+    first, rest = rows[0], rows[1:]
+    if len(first) > 1 and first == [str(i) for i in range(len(first))]:
+        return True  # as pandas writes columns without names
+    if rest and len(first) == len(rest[0]) - 1:
+        return not any(map(_is_number, first))  # as R writes them, above names of rows
+    columns = list(itertools.zip_longest(*rest, fillvalue="")) or [()] * len(first)
+    for name, column in zip(first, columns, strict=False):
+        if name and not _is_number(name) and any(map(_is_number, column)):
+            return True
+    again = any(name in column for name, column in zip(first, columns, strict=False))
+    return not any(map(_is_number, first)) and not again
+
+
+def _is_number(word: str) -> bool:
+    """Also of what stands for a missing one."""
+    try:
+        float(word)
+    except ValueError:
+        return word.lower() in ("na", "n/a", "null")
+    return True

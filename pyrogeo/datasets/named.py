@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
-from pyrogeo.datasets.dataset import Dataset, standardized
-from pyrogeo.datasets.files import from_array, from_folder
+from pyrogeo.datasets.arrays import from_array
+from pyrogeo.datasets.dataset import Dataset
+from pyrogeo.datasets.folders import from_folder
 from pyrogeo.datasets.shipped import digits, patches
 
 __all__ = ["SHIPPED", "load"]
@@ -16,38 +18,64 @@ def load(
     data: str | os.PathLike,
     *,
     labels: str | os.PathLike | None = None,
+    label_column: str | None = None,
+    header: bool | None = None,
     size: int = 32,
     grey: bool = False,
+    value_range: tuple[float, float] | None = None,
+    pages: str = "refuse",
+    max_pixels: int | None = None,
     broken: str = "refuse",
+    missing: str = "refuse",
+    dense: bool = False,
     standardize: bool = True,
     seed: int = 0,
 ) -> Dataset:
     """The data that a word names.
 
     Args:
-        data: `"digits"` or `"patches"`, the path of a `.npy` or `.npz` file, or of a folder of images.
-        labels: of a file, a `.npy` file of its own.
+        data: `"digits"` or `"patches"`, the path of a file, as `from_array` takes it, or of a folder of
+            images.
+        labels: of a file, a file of their own.
+        label_column, header: of a table, as in `from_array`.
         size: pixels of a side that a folder's images, or patches, get.
         grey: read a folder's images as grey.
+        value_range, missing: as in `from_array` and `from_folder`.
+        pages, max_pixels: of a folder's images, as in `from_folder`.
         broken: `"refuse"` or `"skip"`, as in `from_folder`.
+        dense: make a sparse matrix dense.
         standardize: a table's columns.
         seed: of the split.
 
     Raises:
-        ValueError: for a word that names nothing, and as `from_array` and `from_folder` do.
+        ValueError: for a word that names nothing, an option that is of other data, and as `from_array`
+            and `from_folder` do.
 
     >>> load("digits").event_shape
     (1, 8, 8)
     """
-    if data == "digits":
-        return digits(seed=seed)
-    if data == "patches":
-        return patches(size, seed=seed)
+    of_files = {"labels": labels, "label_column": label_column, "header": header}
+    of_files["dense"] = dense or None
+    of_images = {"pages": None if pages == "refuse" else pages, "max_pixels": max_pixels}
+    both = {"value_range": value_range, "missing": missing, "seed": seed}
+    if data in SHIPPED:
+        _refuse({**of_files, **of_images, "value_range": value_range}, f"{data} ships")
+        return digits(seed=seed) if data == "digits" else patches(size, seed=seed)
     path = Path(data)
     if path.is_dir():
+        _refuse(of_files, f"{data} is a folder of images")
+        given = {name: value for name, value in of_images.items() if value is not None}
         mode = "L" if grey else "RGB"
-        return from_folder(path, (size, size), mode, broken=broken, seed=seed)
+        return from_folder(path, (size, size), mode, broken=broken, **both, **given)
     if not path.exists():
         raise ValueError(f"{data} is no file or folder, and not {' or '.join(SHIPPED)}")
-    found = from_array(path, labels, seed=seed)
-    return standardized(found) if standardize and found.train.dim() == 2 else found
+    _refuse(of_images, f"{data} is a file of numbers")
+    of_files |= {"dense": dense, "standardize": None if standardize else False}
+    return from_array(path, **of_files, **both)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Options that are of other data are no mere words without effect."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)}: {why}, of which there is no such option")

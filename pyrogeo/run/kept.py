@@ -21,6 +21,7 @@ from pyrogeo.verdict import Diagnosis
 
 __all__ = [
     "as_distribution",
+    "in_words",
     "read_diagnosis",
     "read_history",
     "read_posterior",
@@ -36,6 +37,11 @@ _HISTORY = "a training history"
 _DIAGNOSIS = "a diagnosis"
 _EXAMPLES = 64
 _TRAINING_BYTES = 64 * 2**20
+
+
+def in_words(data: Dataset) -> dict[str, object]:
+    """What the data are, in JSON's words."""
+    return {"name": data.name, "classes": list(data.classes), "columns": list(data.columns)}
 
 
 def write_training(new: Callable[[str], Path], vae: VAE, history: History, data: Dataset) -> None:
@@ -106,11 +112,24 @@ def read_diagnosis(path: Path) -> Diagnosis:
     return Diagnosis(words["verdict"], table, tuple(words["reasons"]))
 
 
-def write_decoded(path: Path, vae: VAE, z: np.ndarray, kept: dict[str, Tensor]) -> None:
-    """Latent points `(chain, draw, d)` and what they decode to, in the units that the data came in."""
+def write_decoded(
+    new: Callable[[str], Path],
+    name: str,
+    vae: VAE,
+    z: np.ndarray,
+    kept: dict[str, Tensor],
+    columns: tuple[str, ...],
+) -> None:
+    """Latent points `(chain, draw, d)` and what they decode to, in the units that the data came in.
+
+    A table whose columns have names is also written as CSV, which `fit` reads.
+    """
     data = picture(vae.decode(torch.from_numpy(z).flatten(0, 1))).cpu()
     if "data_scale" in kept:
         data = kept["data_location"] + kept["data_scale"] * data
     buffer = io.BytesIO()
     np.savez_compressed(buffer, z=z, data=data.reshape(*z.shape[:2], *data.shape[1:]))
-    write_bytes(path, buffer.getbuffer())
+    write_bytes(new(f"decoded/{name}.npz"), buffer.getbuffer())
+    if columns:
+        table = pd.DataFrame(data.numpy(), columns=list(columns)).to_csv(index=False)
+        write_bytes(new(f"decoded/{name}.csv"), table.encode())

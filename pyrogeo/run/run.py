@@ -8,7 +8,7 @@
     draws/NAME.nc                   a set of draws, as NetCDF
     draws/NAME.metric.safetensors   the metric that they were drawn with
     draws/NAME.verdict.json         the verdict on them
-    decoded/NAME.npz                what they decode to
+    decoded/NAME.npz                what they decode to; of a table with names of columns also as .csv
     figures/                        pictures
 
 Sets of draws have names; where none is given, the last one is meant. Nothing is pickled, nothing is replaced
@@ -309,7 +309,7 @@ class Run(Trained):
     ) -> Path:
         """Writes `decoded/NAME.npz`: `z` and `data`, the likelihood's mean, of shape `(chain, draw, …)`.
 
-        Of a standardised table, in the units that it came in.
+        Of a standardised table, in its own units; where its columns have names, also `decoded/NAME.csv`.
 
         Args:
             name: of the set of draws, by default the last.
@@ -338,8 +338,9 @@ class Run(Trained):
                 return self._store.file(file)
         z = self.draws(name).posterior["z"].to_numpy()
         inputs = (self.sets.path(name, "draws"), "vae/weights.safetensors")
+        columns = self._store.manifest.steps["fit"].settings["data"].get("columns", ())
         with self._store.step(step, inputs, asked) as new:
-            kept.write_decoded(new(file), vae, z, self._posterior_tensors())
+            kept.write_decoded(new, name, vae, z, self._posterior_tensors(), tuple(columns))
         return self._store.file(file)
 
     @property

@@ -27,7 +27,7 @@ def train(
     **options: Any,
 ) -> History:
     """As `Run.fit`."""
-    about = {"name": data.name, "classes": list(data.classes), "digest": _digest(data)}
+    about = {**kept.in_words(data), "digest": _digest(data)}
     with store.writing():
         there = store.has("fit") and not force
         if there:

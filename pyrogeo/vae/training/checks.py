@@ -18,6 +18,7 @@ from pyrogeo._random import forked
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import is_deterministic
 from pyrogeo.vae.training.batches import Batches
+from pyrogeo.vae.training.scales import check_scales
 
 __all__ = ["check_batches", "check_data", "check_entropy", "check_objective"]
 
@@ -147,6 +148,7 @@ def _aside(vae: VAE) -> Iterator[None]:
 
 def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
     event = tuple(x.shape[1:])
+    check_scales(vae, x, what)
     q = _made("guide", f"{what}: the guide does not take events of shape {event}", vae.embed, x[:1])
     if tuple(q.batch_shape) != (1,):
         raise ValueError(
