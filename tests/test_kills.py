@@ -16,6 +16,7 @@ import signal
 import time
 import warnings
 from functools import partial
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -171,6 +172,10 @@ def life(tmp_path_factory):
 def test_every_command_killed_at_every_file_operation(name, life):
     states, before, after, expected_files = life[name]
     assert states.moments > 10
+    # Nothing but what the manifest lists.
+    assert {f for f in expected_files if Path(f).suffix} - {"run.json"} == {
+        f for f in after if "." in f
+    }
     for state in sorted(states.places.glob("[0-9]*"), key=lambda place: int(place.name)):
         path = state / "run"
         there = seen(path)
