@@ -133,6 +133,7 @@ class Run:
     def vae(self) -> VAE:
         """The trained VAE; one of its author's own parts is built by them, see `recipes.load`."""
         self._trained()
+        self._store.file("vae/weights.safetensors")  # is looked at too before it is read
         return recipes.load(self._store.file("vae/vae.json").parent)
 
     def _trained(self) -> None:
@@ -142,12 +143,16 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """What the labels stand for; empty where they are plain numbers."""
-        return tuple(self._store.manifest.steps["fit"].settings["data"]["classes"])
+        return self._data().classes
 
     @property
     def data_name(self) -> str:
         """What the data are."""
-        return str(self._store.manifest.steps["fit"].settings["data"]["name"])
+        return self._data().name
+
+    def _data(self) -> kept.DataWords:
+        self._trained()
+        return kept.data_words(self.folder, self._store.manifest.steps["fit"].settings)
 
     def history(self) -> History:
         """What happened in training."""
@@ -156,7 +161,7 @@ class Run:
 
     def _posterior_tensors(self) -> dict[str, Tensor]:
         self._trained()
-        return kept.read_posterior(self._store.file("posterior.safetensors"))
+        return kept.read_posterior(self._store.file("posterior.safetensors"), self.classes)
 
     @property
     def has_covariances(self) -> bool:
@@ -195,8 +200,8 @@ class Run:
         """
         if self._store.manifest.digest_of("training.safetensors") is None:
             raise ValueError(f"{self.folder} keeps no training data")
-        tensors = kept.read_tensors(self._store.file("training.safetensors"), kept.TRAINING)[0]
-        return tensors["data"], len(self.embeddings()[0])
+        data = kept.read_training(self._store.file("training.safetensors"))
+        return data, len(self.embeddings()[0])
 
     def metric(self, name: str | None = None) -> CentroidMetric:
         """The metric that a set of draws was made with, by default the last.

@@ -14,6 +14,7 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +22,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrogeo._checks import not_negative, positive
-from pyrogeo._tensors import read_tensors, write_tensors
+from pyrogeo._files import broken
+from pyrogeo._tensors import Held, read_tensors, write_tensors
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
 from pyrogeo.geometry.metrics.base import Metric
@@ -32,6 +34,13 @@ from pyrogeo.geometry.precision import hold_, in_precision_of_the_metric
 __all__ = ["CentroidMetric"]
 
 _KIND = "a centroid metric"
+_NUMBERS = ("bandwidth", "regularization", "decay")
+_HELD = {
+    "centroids": Held(("K", "d")),
+    "variances": Held(("K", "d"), needed=False, positive=True),
+    "covariances": Held(("K", "d", "d"), needed=False),
+    **dict.fromkeys(_NUMBERS, Held(())),
+}
 _RAY = 128  # points of the quadrature to infinity
 _BLOCK = 2**19  # numbers in a (points × centroids) block: 4 MiB in float64, what a cache holds
 _LEAST_ROWS = 64  # of a block, below which the products no longer pay for reading the centroids
@@ -155,12 +164,22 @@ class CentroidMetric(Metric):
         """The metric that `save` wrote, diagonal or full.
 
         Raises:
-            ValueError: for a file that is missing, truncated, foreign or of a newer format.
+            BrokenFileError: for a file that is missing, truncated, foreign or of a newer format.
         """
-        tensors, about = read_tensors(path, _KIND)
-        kind = {kind.__name__: kind for kind in cls._kinds.values()}[about["name"]]
-        numbers = {k: tensors.pop(k).item() for k in ("bandwidth", "regularization", "decay")}
-        return kind(**tensors, **numbers)
+        tensors, about = read_tensors(path, _KIND, _HELD, words=["name"])
+        kinds = {kind.__name__: kind for kind in cls._kinds.values()}
+        if about["name"] not in kinds:
+            raise broken(Path(path), _KIND, f"expected one of {', '.join(kinds)}")
+        numbers = {name: tensors.pop(name).item() for name in _NUMBERS}
+        try:
+            metric = kinds[about["name"]](**tensors, **numbers)
+        except TypeError as error:
+            raise broken(Path(path), _KIND, f"it has {sorted(tensors)}") from error
+        except (ValueError, RuntimeError) as error:  # torch's of a factorisation is the latter
+            raise broken(Path(path), _KIND, error) from error
+        if not all(torch.isfinite(buffer).all() for buffer in metric.buffers()):
+            raise broken(Path(path), _KIND, "its numbers are too large to compute with")
+        return metric
 
     def with_bandwidth(self, bandwidth: float, decay: float | None = None) -> "CentroidMetric":
         """The same centroids and covariances with another ρ, and by default the τ that fits it."""
