@@ -95,6 +95,7 @@ def read_json(path: PathLike, kind: str, schemas: Mapping[int, type[Schema]]) ->
 
 def broken(path: Path, kind: str, reason: object) -> BrokenFileError:
     """The error of a file that is not whole, or does not hold what it must."""
+    kind = kind.removeprefix("a ")
     return BrokenFileError(f"{path} is not a whole {kind} file: {printable(reason, 200)}")
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
+from pyrogeo._words import printable
 from pyrogeo.geometry import CentroidMetric, Metric
 from pyrogeo.plots._plane import as_metric, as_points, frame, legend_below, plane
 from pyrogeo.sampling.draws import group_arrays
@@ -147,8 +148,9 @@ def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
         middle = np.median(members, 0)
         typical = members[np.linalg.norm(members - middle, axis=1).argmin()]
         ax.annotate(
-            str(label),
+            printable(label, 40),
             typical,
+            parse_math=False,  # a class may be called "$5"
             ha="center",
             va="center",
             weight="bold",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from pyrogeo._words import printable
 from pyrogeo.run import Run
 from pyrogeo.run.manifest import Step
 
@@ -23,7 +24,7 @@ def summary(run: Run) -> str:
     ...     print(summary(Run.create(folder, purpose="an example")).splitlines()[1])
       purpose: an example
     """
-    return "\n".join(_lines(run))
+    return "\n".join(map(printable, _lines(run)))  # what a file says stays within its line
 
 
 def _lines(run: Run) -> Iterator[str]:

@@ -56,7 +56,6 @@ _OF_TRAINING = {"data": Held(("n", "..."))}
 
 Finite = Annotated[float, Meta(ge=-1.797e308, le=1.797e308)]
 Counted = Annotated[int, Meta(ge=0, le=2**53)]
-Seed = Annotated[int, Meta(ge=-(2**63), lt=2**64)]
 
 
 class DataWords(Struct):
@@ -85,12 +84,14 @@ class _Rows(Struct, forbid_unknown_fields=True):
 class _History(Struct, forbid_unknown_fields=True):
     best_epoch: Counted
     stopped: Literal["finished", "early", "interrupted"]
-    seed: Seed
+    seed: int
     rows: _Rows
 
     def __post_init__(self):
         if self.best_epoch > len(self.rows.epoch):
             raise ValueError("expected the best epoch among those that there are")
+        if not -(2**63) <= self.seed < 2**64:
+            raise ValueError("expected a seed of torch's")
 
 
 _Column = Literal["mean", "sd", "mcse_mean", "ess_bulk", "ess_tail", "r_hat", "ess_between"]

@@ -13,8 +13,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pyrogeo._tensors import read_state, write_state
+from pyrogeo._words import printable
+from pyrogeo.errors import BrokenFileError
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import Traits
+from pyrogeo.vae.training.saved import check_content, check_part, check_weights
 
 __all__ = ["Checkpoint", "Learner", "Row", "Settings", "TrainingState", "weights_of"]
 
@@ -134,11 +137,17 @@ class Checkpoint:
         self.path = None if path is None else _writable(path)
         exists = self.path is not None and self.path.exists()
         self._saved = read_state(self.path, _KIND) if exists else None
-        if exists and not _is_whole(self._saved):
-            raise ValueError(
-                f"checkpoint: {self.path} has the format of another version of pyrogeo; remove it to "
-                "start anew"
-            )
+        if exists:
+            self._check_content()
+
+    def _check_content(self) -> None:
+        try:
+            check_content(self._saved, Settings, Row)
+        except ValueError as error:
+            raise BrokenFileError(
+                f"checkpoint: {self.path} is damaged or has the format of another version of pyrogeo; "
+                f"remove it to start anew: {printable(error, 200)}"
+            ) from error
 
     @property
     def seed(self) -> int | None:
@@ -149,7 +158,7 @@ class Checkpoint:
         """Gives the parts their saved states, and returns that of the run; None without a file.
 
         Raises:
-            ValueError: for the file of another run.
+            ValueError: for the file of another run, and, as a `BrokenFileError`, for one that does not fit.
         """
         if self._saved is None:
             return None
@@ -160,14 +169,22 @@ class Checkpoint:
                 f"checkpoint: {self.path} belongs to another run: it has {self._saved['settings']} with "
                 f"{sorted(theirs)}, this one has {ours} with {sorted(parts)}"
             )
+        state = self._saved["state"]
+        for name, part in parts.items():
+            try:
+                check_part(name, part, theirs[name])
+                check_weights(learner.vae.state_dict(), state["best"])
+            except ValueError as error:
+                raise BrokenFileError(
+                    f"checkpoint: {self.path} does not fit this {name}: {printable(error, 200)}"
+                ) from error
         for name, part in parts.items():
             try:
                 part.load_state_dict(theirs[name])
-            except (RuntimeError, ValueError, KeyError) as error:
-                raise ValueError(
-                    f"checkpoint: {self.path} does not fit this {name}: {error}"
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                raise BrokenFileError(
+                    f"checkpoint: {self.path} does not fit this {name}: {printable(error, 200)}"
                 ) from error
-        state = self._saved["state"]
         rows = [Row(**row) for row in state["rows"]]
         return TrainingState(state["best"], state["best_epoch"], rows)
 
@@ -198,14 +215,3 @@ def _writable(path: str | os.PathLike) -> Path:
 def _as_json(settings: Settings) -> dict[str, Any]:
     """As they stand in the file."""
     return {**settings._asdict(), "data": list(settings.data)}
-
-
-def _is_whole(saved: Any) -> bool:
-    """Whether a file's content has the parts that `Checkpoint.write` gives it."""
-    return (
-        isinstance(saved, dict)
-        and saved.keys() == {"settings", "state", "parts"}
-        and saved["settings"].keys() == set(Settings._fields)
-        and saved["state"].keys() == {"rows", "best", "best_epoch"}
-        and all(row.keys() == set(Row._fields) for row in saved["state"]["rows"])
-    )
