@@ -16,7 +16,17 @@ import pyrogeo
 
 PACKAGE = Path(pyrogeo.__file__).parent
 #: rooms that need nothing of ours but each other, in this order
-GROUND = ["errors", "_checks", "_random", "_files", "_tensors", "_threads", "moves", "annealing"]
+GROUND = [
+    "errors",
+    "_words",
+    "_checks",
+    "_random",
+    "_files",
+    "_tensors",
+    "_threads",
+    "moves",
+    "annealing",
+]
 ARROWS = {
     "datasets": {*GROUND},
     "vae": {*GROUND, "datasets"},

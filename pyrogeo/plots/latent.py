@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
-from pyrogeo._words import printable
 from pyrogeo.geometry import CentroidMetric, Metric
-from pyrogeo.plots._plane import as_metric, as_points, frame, legend_below, plane
+from pyrogeo.plots._plane import as_metric, as_points, frame, legend_below, plain, plane
 from pyrogeo.sampling.draws import group_arrays
 
 __all__ = ["latent_space", "spectrum"]
@@ -148,9 +147,8 @@ def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
         middle = np.median(members, 0)
         typical = members[np.linalg.norm(members - middle, axis=1).argmin()]
         ax.annotate(
-            printable(label, 40),
+            plain(label),
             typical,
-            parse_math=False,  # a class may be called "$5"
             ha="center",
             va="center",
             weight="bold",

@@ -123,9 +123,7 @@ def _link(section: _Section) -> str:
 
 def _lead(run: Run, found: dict[str, Diagnosis | None]) -> str:
     d = run.embeddings()[0].shape[1]
-    lines = [
-        f"A variational autoencoder of {_text(run.data_name)} with {d} latent dimensions."
-    ]
+    lines = [f"A variational autoencoder of {_text(run.data_name)} with {d} latent dimensions."]
     for name, diagnosis in found.items():
         which = "the draws" if len(found) == 1 else f"the {_text(name)} draws"
         if diagnosis is None:
@@ -165,9 +163,7 @@ def _verdict(
         text = "<p>The verdict was not asked for.</p>"
     else:
         reasons = "".join(f"<li>{_text(reason)}</li>" for reason in found.reasons)
-        text = (
-            f"<p><strong>{_text(found.verdict)}</strong>: {_MEANING[found.verdict]}</p><ul>{reasons}</ul>"
-        )
+        text = f"<p><strong>{_text(found.verdict)}</strong>: {_MEANING[found.verdict]}</p><ul>{reasons}</ul>"
     text += (
         f"<p>The draws: {sizes['chain']} times {sizes['draw']}, "
         f"{_text(record_of(draws).words)}</p><p>{_text(chains.words)}</p>"
@@ -186,7 +182,9 @@ def _table(found: Diagnosis) -> str:
         + "</tr>"
         for name, row in found.table.iterrows()
     )
-    terms = "".join(f"<dt>{_text(name)}</dt><dd>{_COLUMN_WORDS.get(name, '')}</dd>" for name in columns)
+    terms = "".join(
+        f"<dt>{_text(name)}</dt><dd>{_COLUMN_WORDS.get(name, '')}</dd>" for name in columns
+    )
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of diagnostics"><table>'
         "<caption>Diagnostics of each latent coordinate and of the log-density (lp)</caption>"
@@ -206,9 +204,7 @@ def _settings(run: Run) -> _Section:
 
 
 def _with_words(picture: Picture) -> _Section:
-    return _Section(
-        picture.name, picture.title, f"<p>{_text(picture.words)}</p>{_image(picture)}"
-    )
+    return _Section(picture.name, picture.title, f"<p>{_text(picture.words)}</p>{_image(picture)}")
 
 
 def _image(picture: Picture) -> str:

@@ -1,0 +1,122 @@
+"""Damaged and malicious files: what a run lists is refused in one line, what it does not is right or refused."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests import mutations
+
+ROOT = Path(__file__).parents[1]
+GIBIBYTE = 2**20  # in the kibibytes that the system counts
+PATIENCE = 120  # seconds without an answer
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mutations") / "made"
+    folder.mkdir()
+    mutations.make(folder)
+    return folder
+
+
+def read_in_children(made, folder, seed, total, workers):
+    """The line that each mutation came to, by its number; processes that die are started again."""
+    logs = [folder / f"{worker}.log" for worker in range(workers)]
+
+    def of_one(worker: int) -> None:
+        copy = shutil.copytree(made, folder / str(worker))
+        first, last = worker * total // workers, (worker + 1) * total // workers
+        while first < last:
+            words = map(str, (copy, seed, first, last, logs[worker]))
+            child = subprocess.Popen(
+                [sys.executable, "-m", "tests.mutations", *words], cwd=ROOT, stderr=subprocess.PIPE
+            )
+            hung = not answers(child, logs[worker])
+            lines = (
+                logs[worker].read_text(errors="replace").split("\n")
+                if logs[worker].exists()
+                else []
+            )
+            if child.returncode == 0:
+                return
+            assert lines and lines[-1], child.stderr.read().decode()[-2000:]  # noqa: PT018
+            first = int(lines[-1].split("\t")[0]) + 1
+            with logs[worker].open("a") as log:
+                log.write(f"\t\t{'HUNG' if hung else f'CRASH {child.returncode}'}\t0\n")
+            shutil.rmtree(copy)
+            shutil.copytree(made, copy)
+
+    threads = [threading.Thread(target=of_one, args=(worker,)) for worker in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [line.split("\t") for log in logs for line in log.read_text().split("\n") if line]
+    return {int(line[0]): line[-4:] for line in found}
+
+
+def answers(child, log) -> bool:
+    """Waits for the end of a process, as long as its log grows."""
+    size, since = -1, time.monotonic()
+    while child.poll() is None:
+        time.sleep(0.1)
+        now = log.stat().st_size if log.exists() else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        if time.monotonic() - since > PATIENCE:
+            child.kill()
+            child.wait()
+            return False
+    return True
+
+
+def check(found, total):
+    assert sorted(found) == list(range(total))
+    wrong = {n: f for n, f in found.items() if f[-2] not in ("refused", "accepted")}
+    assert not wrong, (len(wrong), dict(list(wrong.items())[:5]))
+    assert max(int(f[-1]) for f in found.values()) < GIBIBYTE
+    return Counter((half, name, said) for half, name, said, _ in found.values())
+
+
+def test_two_hundred_mutations_in_this_process(made, tmp_path):
+    """Those that do not reach HDF5, which can crash; the slow test has them all."""
+    folder = shutil.copytree(made, tmp_path / "copy")
+    with pytest.MonkeyPatch.context() as patch:
+        anew = {n: share for n, share in mutations.SHARES[False].items() if not n.endswith(".nc")}
+        patch.setitem(mutations.SHARES, False, anew)
+        found = [mutations.one(folder, 1, number).split("\t")[-1] for number in range(200)]
+    assert set(found) == {"refused", "accepted"}
+    assert Counter(found[::2]) == {"refused": 100}
+
+
+def test_the_files_as_they_were_made_are_accepted(made):
+    from pyrogeo.run import Run
+
+    for name in mutations.SHARES[False]:
+        assert (
+            mutations.outcome(lambda name=name: mutations.read(name, made, Run), False)
+            == "accepted"
+        )
+
+
+@pytest.mark.slow
+def test_ten_thousand_mutations(made, tmp_path, capsys):
+    """Half with the digests as they were, half with digests made anew or on files of one's own."""
+    total, started = 10_000, time.monotonic()
+    found = read_in_children(made, tmp_path, 0, total, workers=2)
+    seconds = time.monotonic() - started
+    counts = check(found, total)
+    most = max(int(line[-1]) for line in found.values())
+    with capsys.disabled():
+        print(
+            f"\n{total} mutated files in {seconds:.0f} s, at most {most / 1024:.0f} MiB of memory"
+        )
+        for half, name in sorted({key[:2] for key in counts}):
+            refused, accepted = (counts[half, name, said] for said in ("refused", "accepted"))
+            print(f"  {half:10} {name:32} {refused:5} refused {accepted:5} accepted")
