@@ -300,7 +300,7 @@ OF_ONE_S_OWN = {
 SHARES = {
     True: {name: 1 for name in OF_RUN if name != "run.json"},
     False: {
-        **{name: 8.0 for name in {**OF_RUN, **OF_ONE_S_OWN}},
+        **dict.fromkeys({**OF_RUN, **OF_ONE_S_OWN}, 8.0),
         "run.json": 8, "draws/nuts.nc": 3, "own/nuts.nc": 3, "own/checkpoint.safetensors": 6,
     },
 }  # fmt: skip
