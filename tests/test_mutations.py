@@ -3,9 +3,10 @@
 import shutil
 import subprocess
 import sys
-import threading
 import time
+import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,39 +27,34 @@ def made(tmp_path_factory):
 
 
 def read_in_children(made, folder, seed, total, workers):
-    """The line that each mutation came to, by its number; processes that die are started again."""
-    logs = [folder / f"{worker}.log" for worker in range(workers)]
+    """The line that each mutation came to; processes that die are started again."""
+    shares = [(n * total // workers, (n + 1) * total // workers) for n in range(workers)]
+    with ThreadPoolExecutor(workers) as pool:
+        logs = [folder / f"{first}.log" for first, _ in shares]
+        list(pool.map(lambda share, log: read_share(made, log, seed, *share), shares, logs))
+    lines = [line.split("\t") for log in logs for line in log.read_text().split("\n") if line]
+    return {int(line[0]): line[-4:] for line in lines}
 
-    def of_one(worker: int) -> None:
-        copy = shutil.copytree(made, folder / str(worker))
-        first, last = worker * total // workers, (worker + 1) * total // workers
-        while first < last:
-            words = map(str, (copy, seed, first, last, logs[worker]))
+
+def read_share(made, log, seed, first, last):
+    copy = log.with_suffix("")
+    while first < last:
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(made, copy)
+        words = map(str, (copy, seed, first, last, log))
+        with log.with_suffix(".err").open("wb") as errors:
             child = subprocess.Popen(
-                [sys.executable, "-m", "tests.mutations", *words], cwd=ROOT, stderr=subprocess.PIPE
+                [sys.executable, "-m", "tests.mutations", *words], cwd=ROOT, stderr=errors
             )
-            hung = not answers(child, logs[worker])
-            lines = (
-                logs[worker].read_text(errors="replace").split("\n")
-                if logs[worker].exists()
-                else []
-            )
-            if child.returncode == 0:
-                return
-            assert lines and lines[-1], child.stderr.read().decode()[-2000:]  # noqa: PT018
-            first = int(lines[-1].split("\t")[0]) + 1
-            with logs[worker].open("a") as log:
-                log.write(f"\t\t{'HUNG' if hung else f'CRASH {child.returncode}'}\t0\n")
-            shutil.rmtree(copy)
-            shutil.copytree(made, copy)
-
-    threads = [threading.Thread(target=of_one, args=(worker,)) for worker in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found = [line.split("\t") for log in logs for line in log.read_text().split("\n") if line]
-    return {int(line[0]): line[-4:] for line in found}
+            hung = not answers(child, log)
+        lines = log.read_text().split("\n") if log.exists() else [""]
+        if lines[-1]:  # it died at this one
+            with log.open("a") as file:
+                file.write(f"\t\t{'HUNG' if hung else f'CRASH {child.returncode}'}\t0\n")
+        elif child.returncode != 0 and len(lines) < 2:
+            raise AssertionError(log.with_suffix(".err").read_text()[-2000:])
+        done = [line for line in lines if line]
+        first = int(done[-1].split("\t")[0]) + 1
 
 
 def answers(child, log) -> bool:
@@ -87,7 +83,8 @@ def check(found, total):
 def test_two_hundred_mutations_in_this_process(made, tmp_path):
     """Those that do not reach HDF5, which can crash; the slow test has them all."""
     folder = shutil.copytree(made, tmp_path / "copy")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         anew = {n: share for n, share in mutations.SHARES[False].items() if not n.endswith(".nc")}
         patch.setitem(mutations.SHARES, False, anew)
         found = [mutations.one(folder, 1, number).split("\t")[-1] for number in range(200)]
