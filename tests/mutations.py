@@ -156,7 +156,7 @@ def of_netcdf(rng: random.Random, data: bytes) -> bytes:
         elif action == 4:
             del group[name]
             group[name] = rng.choice(
-                [h5py.SoftLink("/posterior/z"), h5py.ExternalLink("/etc/passwd", "/"), np.str_("x")]
+                [h5py.SoftLink("/posterior/z"), h5py.ExternalLink("/etc/passwd", "/"), np.bytes_(b"x")]
             )
         elif action == 5:
             del group[name]

@@ -16,9 +16,11 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from pyrogeo._files import broken, read_json, write_json
 from pyrogeo._tensors import INTEGERS, Held, read_tensors, write_tensors
+from pyrogeo._words import printable
 from pyrogeo.datasets import Dataset
 from pyrogeo.errors import BrokenFileError
 from pyrogeo.geometry.checks import has_moments, location_and_spread
+from pyrogeo.run.folder import Folder
 from pyrogeo.vae import VAE, History
 from pyrogeo.verdict import Diagnosis
 
@@ -166,12 +168,19 @@ def as_distribution(tensors: dict[str, Tensor]) -> Distribution | None:
     return None
 
 
-def data_words(folder: Path, settings: dict[str, object]) -> DataWords:
-    """What the data were, by the settings of the step that fitted them."""
+def data_words(folder: Folder) -> DataWords:
+    """What the data were, by the settings of the step that fitted them.
+
+    Raises:
+        ValueError: for a run without such a step, and, as a `BrokenFileError`, for one that does not say it.
+    """
+    if not folder.has("fit"):
+        raise ValueError(f"{folder.path} has no posteriors yet; fit first")
     try:
-        return msgspec.convert(settings.get("data"), DataWords)
+        return msgspec.convert(folder.manifest.steps["fit"].settings.get("data"), DataWords)
     except ValueError as error:
-        raise BrokenFileError(f"{folder} does not say what its data are: {error}") from error
+        reason = printable(error, 200)
+        raise BrokenFileError(f"{folder.path} does not say what its data are: {reason}") from error
 
 
 def read_history(path: Path) -> History:

@@ -143,16 +143,12 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """What the labels stand for; empty where they are plain numbers."""
-        return self._data().classes
+        return kept.data_words(self._store).classes
 
     @property
     def data_name(self) -> str:
         """What the data are."""
-        return self._data().name
-
-    def _data(self) -> kept.DataWords:
-        self._trained()
-        return kept.data_words(self.folder, self._store.manifest.steps["fit"].settings)
+        return kept.data_words(self._store).name
 
     def history(self) -> History:
         """What happened in training."""

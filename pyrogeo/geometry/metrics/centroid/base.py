@@ -14,7 +14,6 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -22,25 +21,16 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrogeo._checks import not_negative, positive
-from pyrogeo._files import broken
-from pyrogeo._tensors import Held, read_tensors, write_tensors
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
 from pyrogeo.geometry.metrics.base import Metric
 from pyrogeo.geometry.metrics.centroid.build import chosen_centroids
+from pyrogeo.geometry.metrics.centroid.kept import read_metric, write_metric
 from pyrogeo.geometry.metrics.centroid.volumes import log_mixture_volume, proper_decay
 from pyrogeo.geometry.precision import hold_, in_precision_of_the_metric
 
 __all__ = ["CentroidMetric"]
 
-_KIND = "a centroid metric"
-_NUMBERS = ("bandwidth", "regularization", "decay")
-_HELD = {
-    "centroids": Held(("K", "d")),
-    "variances": Held(("K", "d"), needed=False, positive=True),
-    "covariances": Held(("K", "d", "d"), needed=False),
-    **dict.fromkeys(_NUMBERS, Held(())),
-}
 _RAY = 128  # points of the quadrature to infinity
 _BLOCK = 2**19  # numbers in a (points × centroids) block: 4 MiB in float64, what a cache holds
 _LEAST_ROWS = 64  # of a block, below which the products no longer pay for reading the centroids
@@ -157,7 +147,7 @@ class CentroidMetric(Metric):
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the metric to a safetensors file, replacing it if it exists."""
-        write_tensors(path, self.state_dict(), _KIND, name=type(self).__name__)
+        write_metric(path, self.state_dict(), type(self).__name__)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "CentroidMetric":
@@ -166,20 +156,7 @@ class CentroidMetric(Metric):
         Raises:
             BrokenFileError: for a file that is missing, truncated, foreign or of a newer format.
         """
-        tensors, about = read_tensors(path, _KIND, _HELD, words=["name"])
-        kinds = {kind.__name__: kind for kind in cls._kinds.values()}
-        if about["name"] not in kinds:
-            raise broken(Path(path), _KIND, f"expected one of {', '.join(kinds)}")
-        numbers = {name: tensors.pop(name).item() for name in _NUMBERS}
-        try:
-            metric = kinds[about["name"]](**tensors, **numbers)
-        except TypeError as error:
-            raise broken(Path(path), _KIND, f"it has {sorted(tensors)}") from error
-        except (ValueError, RuntimeError) as error:  # torch's of a factorisation is the latter
-            raise broken(Path(path), _KIND, error) from error
-        if not all(torch.isfinite(buffer).all() for buffer in metric.buffers()):
-            raise broken(Path(path), _KIND, "its numbers are too large to compute with")
-        return metric
+        return read_metric(path, cls._kinds.values())
 
     def with_bandwidth(self, bandwidth: float, decay: float | None = None) -> "CentroidMetric":
         """The same centroids and covariances with another ρ, and by default the τ that fits it."""
