@@ -10,6 +10,7 @@ import math
 import random
 import resource
 import shutil
+import signal
 import struct
 import sys
 import traceback
@@ -19,6 +20,9 @@ from pathlib import Path
 NASTY = [None, True, [], {}, "", "x", "<script>", "a\x1b[2Jb", "\ud800", "../../etc/passwd", "/etc/passwd", 0, -1,
          1, 2**31, 2**63, 2**70, 10**400, 1e308, math.nan, math.inf, -math.inf, 1.5, [[1]], {"a": {}}, [1] * 300,
          "9" * 5000, [2**20, 2**20], {"evil": 1}]  # fmt: skip
+
+
+SECONDS = 15  # of one mutation
 
 
 def flipped(rng: random.Random, data: bytes) -> bytes:
@@ -156,7 +160,11 @@ def of_netcdf(rng: random.Random, data: bytes) -> bytes:
         elif action == 4:
             del group[name]
             group[name] = rng.choice(
-                [h5py.SoftLink("/posterior/z"), h5py.ExternalLink("/etc/passwd", "/"), np.bytes_(b"x")]
+                [
+                    h5py.SoftLink("/posterior/z"),
+                    h5py.ExternalLink("/etc/passwd", "/"),
+                    np.bytes_(b"x"),
+                ]
             )
         elif action == 5:
             del group[name]
@@ -297,9 +305,10 @@ OF_ONE_S_OWN = {
     "own/checkpoint.safetensors": resume,
 }
 #: how many of 100 mutations of each half; what HDF5 reads takes its time
+AS_LISTED, ANEW = "as listed", "anew"
 SHARES = {
-    True: {name: 1 for name in OF_RUN if name != "run.json"},
-    False: {
+    AS_LISTED: {name: 1 for name in OF_RUN if name != "run.json"},
+    ANEW: {
         **dict.fromkeys({**OF_RUN, **OF_ONE_S_OWN}, 8.0),
         "run.json": 8, "draws/nuts.nc": 3, "own/nuts.nc": 3, "own/checkpoint.safetensors": 6,
     },
@@ -350,15 +359,21 @@ def make(folder: Path) -> None:
     trained(vae, data, own / "checkpoint.safetensors", epochs=2)
 
 
+def drawn(rng: random.Random, number: int) -> tuple[str, str]:
+    """The half that a mutation belongs to, and its file."""
+    half = (AS_LISTED, ANEW)[number % 2]
+    shares = SHARES[half]
+    return half, rng.choices(list(shares), list(shares.values()))[0]
+
+
 def one(folder: Path, seed: int, number: int) -> str:
     """What a mutation came to: `refused`, `accepted`, or a complaint."""
     from pyrogeo.run import Run
     from pyrogeo.run.manifest import digest
 
     rng = random.Random(f"{seed} {number}")
-    as_they_were = number % 2 == 0
-    shares = SHARES[as_they_were]
-    name = rng.choices(list(shares), list(shares.values()))[0]
+    half, name = drawn(rng, number)
+    as_they_were = half == AS_LISTED
     path = folder / name if name in OF_ONE_S_OWN else folder / "run" / name
     manifest = folder / "run" / "run.json"
     before, listed = path.read_bytes(), manifest.read_bytes()
@@ -377,7 +392,7 @@ def one(folder: Path, seed: int, number: int) -> str:
     finally:
         path.write_bytes(before)
         manifest.write_bytes(listed)
-    return f"{'as listed' if as_they_were else 'anew'}\t{name}\t{said}"
+    return f"{half}\t{name}\t{said}"
 
 
 def read(name, folder, run_of):
@@ -417,7 +432,11 @@ def main(folder: Path, seed: int, first: int, last: int, log: Path) -> None:
     with log.open("a", buffering=1) as lines:
         for number in range(first, last):
             lines.write(f"{number}\t")
+            signal.alarm(
+                SECONDS
+            )  # kills, as HDF5 can turn in circles where no exception reaches it
             said = one(folder, seed, number)
+            signal.alarm(0)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             lines.write(f"{said}\t{most}\n")
 
