@@ -429,9 +429,14 @@ def main(folder: Path, seed: int, first: int, last: int, log: Path) -> None:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    with log.open("a", buffering=1) as lines:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGALRM}
+    )  # which who started us may hold back
+    with log.open("a") as lines:
         for number in range(first, last):
             lines.write(f"{number}\t")
+            lines.flush()
             signal.alarm(
                 SECONDS
             )  # kills, as HDF5 can turn in circles where no exception reaches it
@@ -439,6 +444,7 @@ def main(folder: Path, seed: int, first: int, last: int, log: Path) -> None:
             signal.alarm(0)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             lines.write(f"{said}\t{most}\n")
+            lines.flush()
 
 
 if __name__ == "__main__":
