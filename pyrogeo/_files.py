@@ -7,13 +7,33 @@ was there before, and so does a full disk, of which only plain writes say that i
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["PathLike", "check_version", "flush", "naming", "read_json", "write_bytes", "write_json"]
+import msgspec
+
+from pyrogeo._words import printable
+from pyrogeo.errors import BrokenFileError
+
+__all__ = [
+    "PathLike",
+    "broken",
+    "check_version",
+    "flush",
+    "naming",
+    "parsed_json",
+    "read_json",
+    "write_bytes",
+    "write_json",
+]
 
 PathLike = str | os.PathLike
+Schema = TypeVar("Schema")
+
+_LARGEST = 16 * 2**20  # bytes of JSON, which take some twenty times as many in memory
+_DEEPEST = 32  # objects and lists within each other
 
 
 def write_bytes(path: PathLike, *content: bytes | memoryview) -> None:
@@ -67,32 +87,110 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def check_version(path: Path, found: Any, known: int) -> None:
-    if not str(found).isdigit():
-        raise ValueError(f"{path} does not say the version of its format")
-    if int(found) > known:
-        raise ValueError(
-            f"{path} has format {found}, written by a newer pyrogeo than this, which knows {known}"
-        )
-
-
 def write_json(path: PathLike, content: dict[str, Any], kind: str, version: int = 1) -> None:
     """A JSON object with its `kind` and `format`."""
     text = json.dumps({"kind": kind, "format": version, **content}, indent=2) + "\n"
     write_bytes(path, text.encode())
 
 
-def read_json(path: PathLike, kind: str, version: int = 1) -> dict[str, Any]:
-    """What `write_json` wrote; errors as `read_tensors`."""
+def read_json(path: PathLike, kind: str, schemas: Mapping[int, type[Schema]]) -> Schema:
+    """What `write_json` wrote, and nothing else.
+
+    Args:
+        path: of the file.
+        kind: that it must say it is.
+        schemas: of its content, by the version of its format.
+
+    Raises:
+        BrokenFileError: for a file that is missing, too large, no JSON, of another kind or of a newer
+            format, and for content that is not of the schema.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
-    try:
-        content = json.loads(path.read_text())
-        found = content["kind"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a whole {kind} file: {error}") from error
+    content = _parsed(path, kind)
+    found = content.pop("kind", None)
     if found != kind:
-        raise ValueError(f"{path} holds {found}, expected {kind}")
-    check_version(path, content.get("format"), version)
+        raise BrokenFileError(f"{path} holds {printable(found, 60)}, expected {kind}")
+    version = content.pop("format", None)
+    check_version(path, version, schemas)
+    try:
+        return msgspec.convert(content, schemas[version])
+    except (ValueError, OverflowError) as error:
+        raise broken(path, kind, error) from error
+
+
+def broken(path: Path, kind: str, reason: object) -> BrokenFileError:
+    """The error of a file that is not whole, or does not hold what it must."""
+    kind = kind.removeprefix("a ")
+    return BrokenFileError(f"{path} is not a whole {kind} file: {printable(reason, 200)}")
+
+
+def check_version(path: Path, found: Any, known: Collection[int]) -> None:
+    """Refuses a format that this version does not read."""
+    if type(found) is not int or found < 1:
+        raise BrokenFileError(f"{path} does not say the version of its format")
+    if found not in known:
+        raise BrokenFileError(
+            f"{path} has format {printable(found, 20)}, written by a newer pyrogeo than this, which knows "
+            f"{max(known)}"
+        )
+
+
+def parsed_json(text: bytes | str) -> Any:
+    """JSON in which no name occurs twice, and that is not nested without end.
+
+    Raises:
+        ValueError: for anything else.
+
+    >>> parsed_json('{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    ValueError: 'a' occurs twice
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_once)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _within(outer)]
+        if not level:
+            return value
+    raise ValueError("it is nested too deeply")
+
+
+def _within(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{twice!r} occurs twice")
+    return found
+
+
+def _parsed(path: Path, kind: str) -> dict[str, Any]:
+    text = _bytes(path, _LARGEST, kind)
+    try:
+        content = parsed_json(text)
+    except ValueError as error:
+        raise broken(path, kind, error) from error
+    if not isinstance(content, dict):
+        raise broken(path, kind, "expected an object")
+    return content
+
+
+def _bytes(path: Path, most: int, kind: str) -> bytes:
+    """A file's content, if it is a file of at most so many bytes."""
+    if not path.is_file():
+        raise BrokenFileError(f"{path} does not exist")
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise BrokenFileError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > most:
+        raise broken(path, kind, f"it has more than {most:,} bytes")
     return content

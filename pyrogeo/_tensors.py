@@ -2,18 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pyrogeo._files import PathLike, check_version, write_bytes
+from pyrogeo._files import PathLike, broken, check_version, parsed_json, write_bytes
+from pyrogeo._words import printable
+from pyrogeo.errors import BrokenFileError
 
-__all__ = ["digest_of", "read_state", "read_tensors", "write_state", "write_tensors"]
+__all__ = [
+    "FLOATS",
+    "INTEGERS",
+    "Held",
+    "digest_of",
+    "read_state",
+    "read_tensors",
+    "write_state",
+    "write_tensors",
+]
+
+#: as safetensors calls them
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+INTEGERS = frozenset({"I64", "I32", "I16", "I8", "U8"})
+_LONGEST_HEADER = 16 * 2**20
 
 
 def write_tensors(
@@ -51,27 +68,140 @@ def digest_of(tensors: Mapping[str, Tensor | None]) -> str:
     return found.hexdigest()
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a tensor in a file must be.
+
+    Attributes:
+        shape: numbers, or letters that stand for the same number in all tensors of the file; "..." at the
+            end for any further dimensions.
+        dtypes: that it may have, as safetensors calls them.
+        needed: whether the file must have it.
+        positive: whether its numbers must be above zero.
+    """
+
+    shape: tuple[int | str, ...]
+    dtypes: frozenset[str] = FLOATS
+    needed: bool = True
+    positive: bool = False
+
+
 def read_tensors(
-    path: PathLike, kind: str, version: int = 1
+    path: PathLike,
+    kind: str,
+    held: Mapping[str, Held] | None = None,
+    *,
+    words: Collection[str] = (),
+    more_words: Collection[str] = (),
+    version: int = 1,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What `write_tensors` wrote.
+    """What `write_tensors` wrote, and nothing else: all that is declared is checked before it is read.
+
+    Args:
+        path: of the file.
+        kind: that it must say it is.
+        held: what it must hold, by name; None for any tensors of finite numbers.
+        words: that must stand beside kind and format.
+        more_words: that may.
+        version: of the newest format that is known.
 
     Raises:
-        ValueError: for a file that is missing, truncated, of another kind, or of a newer format.
+        BrokenFileError: for a file that is missing, truncated, of another kind or of a newer format, and for
+            tensors of other names, shapes or dtypes, or with numbers that are not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
+    _check_header(path)
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            metadata = dict(file.metadata() or {})
+            _check_words(path, metadata, kind, version, {*words}, {*more_words})
+            _check_declared(path, file, held)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    if metadata.get("kind") != kind:
-        raise ValueError(f"{path} holds {metadata.get('kind', 'foreign tensors')}, expected {kind}")
-    check_version(path, metadata.get("format"), version)
+    except BrokenFileError:
+        raise
+    # safetensors' own errors are no OSError, and torch's of a dtype that it has not are of any kind
+    except Exception as error:
+        raise broken(path, "safetensors", error) from error
+    for name, tensor in tensors.items():
+        _check_numbers(path, name, tensor, positive=bool(held and held[name].positive))
     return tensors, metadata
+
+
+def _check_header(path: Path) -> None:
+    """Refuses what is no file, or begins with more words than a file can hold or a reader should take."""
+    if not path.is_file():
+        raise BrokenFileError(f"{path} does not exist")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise BrokenFileError(f"{path} cannot be read: {error.strerror}") from error
+    if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+        raise broken(path, "safetensors", "its header is incomplete or too long")
+
+
+def _check_words(
+    path: Path, metadata: dict[str, str], kind: str, version: int, must: set[str], may: set[str]
+) -> None:
+    found = metadata.get("kind", "foreign tensors")
+    if found != kind:
+        raise BrokenFileError(f"{path} holds {printable(found, 60)}, expected {kind}")
+    said = metadata.get("format", "")
+    number = int(said) if said.isascii() and said.isdigit() and len(said) < 9 else None
+    check_version(path, number, range(1, version + 1))
+    names = metadata.keys() - {"kind", "format"}
+    if missing := must - names:
+        raise broken(path, kind, f"it does not say its {', '.join(sorted(missing))}")
+    if unknown := names - must - may:
+        raise broken(path, kind, f"it says something of {', '.join(sorted(unknown))}")
+
+
+def _check_declared(path: Path, file: Any, held: Mapping[str, Held] | None) -> None:
+    """Names, shapes and dtypes, by the header alone."""
+    found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    if held is None:
+        return
+    needed = {name for name, one in held.items() if one.needed}
+    if missing := needed - found.keys():
+        raise BrokenFileError(f"{path} does not fit: it lacks {', '.join(sorted(missing))}")
+    if unknown := found.keys() - held.keys():
+        names = ", ".join(sorted(unknown))
+        raise BrokenFileError(f"{path} does not fit: it has {printable(names, 200)} too much")
+    known: dict[str, Any] = {}
+    for name, declared in found.items():
+        shape, dtype = tuple(declared.get_shape()), str(declared.get_dtype())
+        if not _fits(held[name].shape, shape, known):
+            expected = ", ".join(str(known.get(n, n)) for n in held[name].shape)
+            raise BrokenFileError(
+                f"{path} does not fit: {name} has shape {shape}, expected ({expected})"
+            )
+        if dtype not in held[name].dtypes:
+            raise BrokenFileError(f"{path} does not fit: {name} has numbers of type {dtype}")
+
+
+def _fits(pattern: tuple[int | str, ...], shape: tuple[int, ...], known: dict[str, Any]) -> bool:
+    """Whether a shape is as the pattern says; what its letters stand for is added to `known`."""
+    if pattern[-1:] == ("...",):
+        pattern, rest = pattern[:-1], shape[len(pattern) - 1 :]
+        shape = shape[: len(pattern)]
+        if 0 in rest or rest != known.setdefault("...", rest):
+            return False
+    if len(shape) != len(pattern):
+        return False
+    for expected, n in zip(pattern, shape, strict=True):
+        if isinstance(expected, str) and n < 1:
+            return False
+        if n != (known.setdefault(expected, n) if isinstance(expected, str) else expected):
+            return False
+    return True
+
+
+def _check_numbers(path: Path, name: str, tensor: Tensor, positive: bool) -> None:
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        raise BrokenFileError(f"{path} has numbers in {printable(name, 60)} that are not finite")
+    if positive and not (tensor > 0).all():
+        raise BrokenFileError(f"{path} has numbers in {name} that are not above zero")
 
 
 def write_state(path: PathLike, state: Any, kind: str) -> None:
@@ -82,12 +212,12 @@ def write_state(path: PathLike, state: Any, kind: str) -> None:
 
 
 def read_state(path: PathLike, kind: str) -> Any:
-    """What `write_state` wrote."""
-    tensors, metadata = read_tensors(path, kind)
+    """What `write_state` wrote; errors as of `read_tensors`."""
+    tensors, metadata = read_tensors(path, kind, words=["state"])
     try:
-        return _with_tensors(json.loads(metadata["state"]), tensors)
+        return _with_tensors(parsed_json(metadata["state"]), tensors)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a whole {kind}: {error}") from error
+        raise broken(Path(path), kind, error) from error
 
 
 def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:

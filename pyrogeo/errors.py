@@ -1,10 +1,11 @@
 """What can go numerically wrong, by name, and the warnings a user can filter.
 
-A mistake in what was passed in raises `ValueError` at the door. The errors here are different: the
-input was fine and the computation failed.
+A mistake in what was passed in raises `ValueError` at the door; `BrokenFileError` is the one of files.
+The arithmetic errors here are different: the input was fine and the computation failed.
 """
 
 __all__ = [
+    "BrokenFileError",
     "GeodesicWarning",
     "NonFiniteDensityError",
     "NonFiniteLossError",
@@ -13,6 +14,18 @@ __all__ = [
     "SamplingWarning",
     "VacuumWarning",
 ]
+
+
+class BrokenFileError(ValueError):
+    """A file that is missing, damaged, another than its name says, or of a newer format.
+
+    The message is one line that names the file.
+
+    >>> import pyrogeo as pg
+    >>> pg.recipes.load("nowhere")
+    Traceback (most recent call last):
+    pyrogeo.errors.BrokenFileError: nowhere/vae.json does not exist
+    """
 
 
 class NonFiniteLossError(ArithmeticError):

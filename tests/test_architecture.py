@@ -18,6 +18,7 @@ PACKAGE = Path(pyrogeo.__file__).parent
 #: rooms that need nothing of ours but each other, in this order
 GROUND = [
     "errors",
+    "_words",
     "_checks",
     "_asked",
     "_random",

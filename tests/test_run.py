@@ -8,10 +8,12 @@ from torch import nn
 
 import pyrogeo as pg
 from pyrogeo.datasets import Dataset
+from pyrogeo.errors import BrokenFileError
 from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.reports import pictures as figures
 from pyrogeo.reports import summary
 from pyrogeo.run import Run
+from pyrogeo.run.manifest import Manifest, digest
 from tests.conftest import small_vae
 
 FAST = {"num_chains": 2, "warmup_steps": 10, "seed": 0, "progress": False}
@@ -175,7 +177,7 @@ def test_parts_of_one_s_own(tmp_path):
         (
             lambda f: (f / "draws" / "nuts.nc").write_bytes(b"CDF"),
             lambda f: Run(f).draws(),
-            "not a whole file",
+            "nuts.nc is not the file that run.json lists",
         ),
         (
             lambda f: (f / "draws" / "nuts.nc").unlink(),
@@ -190,12 +192,12 @@ def test_parts_of_one_s_own(tmp_path):
         (
             lambda f: (f / "draws" / "nuts.metric.safetensors").write_bytes(b"0"),
             lambda f: Run(f).metric(),
-            "not a whole safetensors",
+            "metric.safetensors is not the file that run.json lists",
         ),
         (
             lambda f: (f / "history.json").write_text(json.dumps({"kind": "a training history"})),
             lambda f: Run(f).history(),
-            "does not say the version",
+            "history.json is not the file that run.json lists",
         ),
     ],
 )
@@ -203,6 +205,41 @@ def test_broken_folders(copy, spoil, call, message):
     spoil(copy.folder)
     with pytest.raises(ValueError, match=message):
         call(copy.folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "call", "message"),
+    [
+        ("draws/nuts.nc", "CDF", Run.draws, "not a whole file"),
+        ("draws/nuts.metric.safetensors", "0", Run.metric, "not a whole safetensors"),
+        ("history.json", '{"kind": "a training history"}', Run.history, "does not say the version"),
+        ("history.json", '{"kind": "a diagnosis"}', Run.history, "holds a diagnosis, expected"),
+        ("history.json", "[" * 10**5, Run.history, "nested too deeply"),
+    ],
+)
+def test_broken_files_that_the_manifest_vouches_for(copy, file, content, call, message):
+    (copy.folder / file).write_text(content)
+    manifest = Manifest.read(copy.folder)
+    for step in manifest.steps.values():
+        if file in step.files:
+            step.files[file] = digest(copy.folder / file)
+    manifest.write(copy.folder)
+    with pytest.raises(BrokenFileError, match=message):
+        call(Run(copy.folder))
+
+
+def test_files_outside_of_the_run_are_not_read(copy, tmp_path):
+    file = copy.folder / "history.json"
+    file.rename(tmp_path / "elsewhere.json")
+    file.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(BrokenFileError, match="a link to somewhere outside of the run"):
+        copy.history()
+    for name in ("../elsewhere.json", str(tmp_path / "elsewhere.json"), "a/../../b", "a//b", ""):
+        text = (copy.folder / "run.json").read_text().replace('"history.json"', json.dumps(name))
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / "run.json").write_text(text)
+        with pytest.raises(BrokenFileError, match="not a whole pyrogeo run"):
+            Run(tmp_path / "other")
 
 
 def test_statements_are_json(tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from pyrogeo._words import printable
+
 __all__ = ["one_line", "run_folder"]
 
 #: what the library advises, in the words of the options
@@ -44,11 +46,11 @@ def one_line(program: bool = True) -> Iterator[None]:
     """Errors and warnings in one line each; exit code 1, or 130 after Ctrl-C."""
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         try:
             yield
         except (ValueError, ArithmeticError, OSError, NotImplementedError) as error:
-            typer.echo(f"error: {_in_options(' '.join(_said(error).split()))}", err=True)
+            _say(f"error: {_in_options(' '.join(_said(error).split()))}")
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.echo("interrupted before there was anything to keep", err=True)
@@ -60,6 +62,11 @@ def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+def _say(line: str) -> None:
+    """On standard error; names and words in it come from files, and may hold what moves a terminal's cursor."""
+    typer.echo(printable(line), err=True)
 
 
 def _in_options(message: str) -> str:

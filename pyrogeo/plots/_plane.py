@@ -7,9 +7,10 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from pyrogeo._words import printable
 from pyrogeo.geometry import Metric
 
-__all__ = ["PALETTE", "as_metric", "as_points", "frame", "legend_below", "plane"]
+__all__ = ["PALETTE", "as_metric", "as_points", "frame", "legend_below", "plain", "plane"]
 
 # Okabe and Ito's colours, told apart with any kind of colour vision.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -20,6 +21,11 @@ def as_points(z: Any) -> np.ndarray:
     if z.ndim != 2 or len(z) == 0:
         raise ValueError(f"expected latent points of shape (n, d), got {z.shape}")
     return z
+
+
+def plain(words: Any) -> str:
+    """A name as a picture shows it, letter by letter: matplotlib takes what stands between dollars for TeX."""
+    return printable(words, 60).replace("$", r"\$")
 
 
 def plane(points: np.ndarray) -> tuple[Any, tuple[str, str]]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from pyrogeo.distributions import BandwidthChoice
-from pyrogeo.plots._plane import PALETTE
+from pyrogeo.plots._plane import PALETTE, plain
 from pyrogeo.vae import History
 from pyrogeo.verdict.diagnosis import series
 
@@ -51,7 +51,7 @@ def chains(draws: Any, rows: int = 4, bins: int = 20) -> Figure:
         _ranks(x, bins, rank_ax)
         for chain, values in enumerate(x):
             trace_ax.plot(values, lw=0.6, alpha=0.85, color=PALETTE[chain % len(PALETTE)])
-        label = "log √det G" if name == "lp" else name
+        label = "log √det G" if name == "lp" else plain(name)
         trace_ax.set(
             ylabel=label, title=f"R-hat {table.loc[name, 'r_hat']:.3f}", xlim=(0, x.shape[1])
         )
@@ -139,7 +139,7 @@ def history(training: History, ax: Axes | None = None) -> Axes:
     losses = table[["loss", "validation_loss"]].to_numpy()
     if np.nanmax(np.abs(losses)) > 1e3 * np.nanmedian(np.abs(losses)):
         ax.set_yscale("symlog")  # one explosion would flatten all else
-    title = "" if training.stopped == "finished" else f"stopped: {training.stopped}"
+    title = "" if training.stopped == "finished" else f"stopped: {plain(training.stopped)}"
     ax.set(
         xlabel="epoch (ticks at the bottom: a lower learning rate)", ylabel="−ELBO, nats per datum"
     )

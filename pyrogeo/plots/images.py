@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from pyrogeo._checks import as_tensor, whole
+from pyrogeo.plots._plane import plain
 from pyrogeo.vae import VAE
 from pyrogeo.vae.likelihoods import picture
 
@@ -57,7 +58,8 @@ def images(
     ax = ax or plt.subplots(figsize=(0.6 * columns + 1, 0.6 * rows), layout="constrained")[1]
     ax.imshow(np.repeat(mosaic, 3, -1) if channels == 1 else mosaic, interpolation="nearest")
     ax.set_xticks([])
-    ax.set_yticks([(height + 2) * (i + 0.5) for i in range(len(row_labels))], row_labels)
+    middles = [(height + 2) * (i + 0.5) for i in range(len(row_labels))]
+    ax.set_yticks(middles, [plain(words) for words in row_labels])
     ax.tick_params(length=0)
     if outside > 0:
         ax.set_title(f"{outside:.1%} of the pixels clipped to [{low:g}, {high:g}]", fontsize=8)

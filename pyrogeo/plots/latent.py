@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
 from pyrogeo.geometry import CentroidMetric, Metric
-from pyrogeo.plots._plane import as_metric, as_points, frame, legend_below, plane
+from pyrogeo.plots._plane import as_metric, as_points, frame, legend_below, plain, plane
 from pyrogeo.sampling.draws import latent_points
 
 __all__ = ["latent_space", "spectrum"]
@@ -147,7 +147,7 @@ def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
         middle = np.median(members, 0)
         typical = members[np.linalg.norm(members - middle, axis=1).argmin()]
         ax.annotate(
-            str(label),
+            plain(label),
             typical,
             ha="center",
             va="center",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyrogeo._checks import positive, whole
 from pyrogeo.geometry import Curve, DistanceMap, Geodesic, Metric
-from pyrogeo.plots._plane import PALETTE, as_metric, as_points, frame, legend_below, plane
+from pyrogeo.plots._plane import PALETTE, as_metric, as_points, frame, legend_below, plain, plane
 from pyrogeo.plots.images import images
 
 __all__ = ["distance_map", "indicatrices", "paths", "strips"]
@@ -67,7 +67,7 @@ def paths(
     styles = _styles(points)
     for name, z in points.items():
         for i, one in enumerate(z):
-            label = name if i == 0 else None
+            label = plain(name) if i == 0 else None
             (line,) = ax.plot(*project(one).T, lw=2, zorder=4, label=label, **styles[name])
             line.set_path_effects(_WHITE_EDGE)
     _ends([project(one) for one in next(iter(points.values()))], ax)

@@ -5,15 +5,18 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 import torch
 from pyro.infer import ELBO
 
+from pyrogeo._files import broken
+from pyrogeo.recipes.reading import Within, checked
 from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.recipes.statement import stated
 from pyrogeo.vae import VAE
-from pyrogeo.vae.folder import read_statement
+from pyrogeo.vae.folder import WORDS, read_statement, size_of_weights
 
 __all__ = [
     "CATALOGUE",
@@ -28,6 +31,9 @@ __all__ = [
 ]
 
 Recipe = Callable[..., tuple[VAE, ELBO]]
+
+#: numbers that a VAE may need to be built beside those of its weights: a discriminator's, say
+_SPARE = 2**25
 
 
 class Parts(TypedDict, total=False):
@@ -178,7 +184,8 @@ def load(folder: str | os.PathLike) -> VAE:
         folder: that `save` wrote.
 
     Raises:
-        ValueError: for a folder without a VAE, with one of other parts, or with broken files.
+        BrokenFileError: for a folder without a VAE, or with broken files.
+        ValueError: for a VAE of other parts.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -186,6 +193,21 @@ def load(folder: str | os.PathLike) -> VAE:
     ...     load(folder).statement["recipe"]
     'ae'
     """
-    vae = build(**read_statement(folder))
+    statement, path = read_statement(folder), Path(folder) / WORDS
+    name = statement.get("recipe")
+    try:
+        if name is None:
+            checked(standard_vae, (), statement)
+        else:
+            own = {k: v for k, v in statement.items() if k != "recipe"}
+            checked(inspect.unwrap(named(name)), Parts.__annotations__, own)
+        with Within(_SPARE + 2 * size_of_weights(folder)):
+            vae = build(**statement)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # a recipe of one's own raises what it likes
+        raise broken(path, "a pyrogeo VAE", error) from error
     vae.load_weights(folder)
     return vae

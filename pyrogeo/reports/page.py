@@ -13,6 +13,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 
 from pyrogeo._files import write_bytes
+from pyrogeo._words import printable
 from pyrogeo.reports.made_from import made_from, written_in
 from pyrogeo.reports.pictures import Picture, of_draws, of_training
 from pyrogeo.reports.summary import summary
@@ -92,10 +93,10 @@ def report(
     with matplotlib.rc_context({"savefig.dpi": 110}):
         sections = [*_trained(run, vae), *_drawn(run, vae, found), _settings(run)]
     page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=html.escape(f"pyrogeo: {run.folder.resolve().name}"),
-        mark=html.escape(mark),
+        title=_text(f"pyrogeo: {run.folder.resolve().name}"),
+        mark=_text(mark),
         lead=_lead(run, found),
-        links="".join(f'<li><a href="#{s.anchor}">{s.title}</a></li>' for s in sections),
+        links="".join(map(_link, sections)),
         sections="".join(_in_html(section) for section in sections),
     )
     write_bytes(path, page.encode())
@@ -113,21 +114,31 @@ def _shown(run: Run, name: str | None) -> list[str]:
     return [run.sets.chosen(name), *beside]
 
 
+def _text(words: object) -> str:
+    """Words as text of the page or a value of an attribute: no markup, no control characters.
+
+    All that is not written in this file goes through here.
+    """
+    return html.escape("\n".join(map(printable, str(words).split("\n"))))
+
+
 def _in_html(section: _Section) -> str:
-    anchor = section.anchor
+    anchor = _text(section.anchor)
     return (
         f'<section id="{anchor}" aria-labelledby="{anchor}-title">'
-        f'<h2 id="{anchor}-title">{section.title}</h2>{section.body}</section>'
+        f'<h2 id="{anchor}-title">{_text(section.title)}</h2>{section.body}</section>'
     )
+
+
+def _link(section: _Section) -> str:
+    return f'<li><a href="#{_text(section.anchor)}">{_text(section.title)}</a></li>'
 
 
 def _lead(run: Run, found: dict[str, Diagnosis | None]) -> str:
     d = run.embeddings()[0].shape[1]
-    lines = [
-        f"A variational autoencoder of {html.escape(run.data_name)} with {d} latent dimensions."
-    ]
+    lines = [f"A variational autoencoder of {_text(run.data_name)} with {d} latent dimensions."]
     for name, diagnosis in found.items():
-        which = "the draws" if len(found) == 1 else f"the {html.escape(name)} draws"
+        which = "the draws" if len(found) == 1 else f"the {_text(name)} draws"
         if run.is_stale(name):
             lines.append(f"{which.capitalize()} are stale: they are of an earlier training.")
         if diagnosis is None:
@@ -135,7 +146,7 @@ def _lead(run: Run, found: dict[str, Diagnosis | None]) -> str:
             continue
         kind = diagnosis.verdict.replace(" ", "-")
         lines.append(
-            f'<span class="verdict {kind}">Verdict on {which}: {diagnosis.verdict}.</span> '
+            f'<span class="verdict {_text(kind)}">Verdict on {which}: {_text(diagnosis.verdict)}.</span> '
             f"{_MEANING[diagnosis.verdict]}"
         )
     return "".join(f"<p>{line}</p>" for line in lines)
@@ -170,29 +181,29 @@ def _verdict(
     if found is None:
         text = f"<p>The verdict {_missing(run, name)}.</p>"
     else:
-        reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in found.reasons)
-        text = (
-            f"<p><strong>{found.verdict}</strong>: {_MEANING[found.verdict]}</p><ul>{reasons}</ul>"
-        )
+        reasons = "".join(f"<li>{_text(reason)}</li>" for reason in found.reasons)
+        text = f"<p><strong>{_text(found.verdict)}</strong>: {_MEANING[found.verdict]}</p><ul>{reasons}</ul>"
     text += (
         f"<p>The draws: {sizes['chain']} times {sizes['draw']}, "
-        f"{html.escape(record_of(draws).words)}</p><p>{chains.words}</p>"
+        f"{_text(record_of(draws).words)}</p><p>{_text(chains.words)}</p>"
     )
     text += _image(chains) + ("" if found is None else _table(found))
-    title = "The verdict" if alone else f"The verdict on {html.escape(name)}"
+    title = "The verdict" if alone else f"The verdict on {name}"
     return _Section("verdict" if alone else f"verdict-{name}", title, text)
 
 
 def _table(found: Diagnosis) -> str:
     columns: Sequence[str] = list(found.table.columns)
-    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(str(name))}</th>'
+        f'<tr><th scope="row">{_text(name)}</th>'
         + "".join(f"<td>{_number(column, value)}</td>" for column, value in row.items())
         + "</tr>"
         for name, row in found.table.iterrows()
     )
-    terms = "".join(f"<dt>{name}</dt><dd>{_COLUMN_WORDS.get(name, '')}</dd>" for name in columns)
+    terms = "".join(
+        f"<dt>{_text(name)}</dt><dd>{_COLUMN_WORDS.get(name, '')}</dd>" for name in columns
+    )
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of diagnostics"><table>'
         "<caption>Diagnostics of each latent coordinate and of the log-density (lp)</caption>"
@@ -209,14 +220,12 @@ def _number(column: str, value: float) -> str:
 
 def _settings(run: Run) -> _Section:
     return _Section(
-        "settings", "Settings and versions", f"<pre>{html.escape(summary(run, shown=False))}</pre>"
+        "settings", "Settings and versions", f"<pre>{_text(summary(run, shown=False))}</pre>"
     )
 
 
 def _with_words(picture: Picture) -> _Section:
-    return _Section(
-        picture.name, picture.title, f"<p>{html.escape(picture.words)}</p>{_image(picture)}"
-    )
+    return _Section(picture.name, picture.title, f"<p>{_text(picture.words)}</p>{_image(picture)}")
 
 
 def _image(picture: Picture) -> str:
@@ -227,5 +236,5 @@ def _image(picture: Picture) -> str:
     figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
     plt.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()
-    alternative = html.escape(picture.alternative)
+    alternative = _text(picture.alternative)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{alternative}"></figure>'

@@ -20,6 +20,7 @@ from torch import Tensor
 from pyrogeo import plots
 from pyrogeo._files import write_bytes
 from pyrogeo._tensors import digest_of
+from pyrogeo.plots._plane import plain
 from pyrogeo.run import Run
 from pyrogeo.run.asked import differing_step
 from pyrogeo.sampling.methods import record_of
@@ -130,7 +131,7 @@ def _latent(run: Run, sets: dict[str, Any]) -> Picture:
         figure, axes = plt.subplots(1, len(sets), figsize=size, layout="constrained", squeeze=False)
         for ax, (name, draws) in zip(axes[0], sets.items(), strict=True):
             plots.latent_space(run.metric(name), run.embeddings()[0], labels, draws, ax=ax)
-            ax.set_title(record_of(draws).title, fontsize=11)
+            ax.set_title(plain(record_of(draws).title), fontsize=11)
         return figure
 
     return Picture(

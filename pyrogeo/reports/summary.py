@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from pyrogeo._words import printable
 from pyrogeo.reports.made_from import is_of_now, written_in
 from pyrogeo.run import Run
 from pyrogeo.run.manifest import Step
@@ -26,7 +27,8 @@ def summary(run: Run, shown: bool = True) -> str:
     ...     print(summary(Run.create(folder, purpose="an example")).splitlines()[1])
       purpose: an example
     """
-    return "\n".join(_lines(run, shown))
+    # what a file says stays within its line
+    return "\n".join(map(printable, _lines(run, shown)))
 
 
 def _lines(run: Run, shown: bool) -> Iterator[str]:

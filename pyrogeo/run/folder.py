@@ -12,14 +12,16 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from pyrogeo._files import flush, naming
-from pyrogeo.run.manifest import NAME, Manifest, Step, digest, now
+from pyrogeo.errors import BrokenFileError
+from pyrogeo.run.manifest import NAME, Manifest, Step, check_name, digest, now
 
 __all__ = ["Folder", "versions"]
 
@@ -61,6 +63,7 @@ class Folder:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self.manifest = Manifest.read(self.path)
+        self._found_whole: dict[Path, tuple] = {}
 
     @classmethod
     def create(cls, path: str | os.PathLike, statement: dict[str, Any]) -> "Folder":
@@ -111,19 +114,36 @@ class Folder:
             return False
 
     def file(self, name: str) -> Path:
-        """Where a file of some step lies now.
+        """Where a file of some step lies now, after a look at whether it is the one that was made.
+
+        A file that was not written to since the last look is not read again.
 
         Raises:
-            ValueError: for a file that no step made, or that vanished.
+            BrokenFileError: for a file that no step made, that vanished, lies elsewhere or is another.
         """
-        for step in self.manifest.steps.values():
-            if name in step.files:
-                places = [self.path / step.part / name] * bool(step.part) + [self.path / name]
-                there = [place for place in places if place.is_file()]
-                if there:
-                    return there[0]
-                raise ValueError(f"{self.path / name} does not exist, though {NAME} lists it")
-        raise ValueError(f"{self.path / name} does not exist")
+        step = next((step for step in self.manifest.steps.values() if name in step.files), None)
+        if step is None:
+            raise BrokenFileError(f"{self.path / name} does not exist")
+        places = [self.path / step.part / name] * bool(step.part) + [self.path / name]
+        place = next((place for place in places if place.is_file()), None)
+        if place is None:
+            raise BrokenFileError(f"{self.path / name} does not exist, though {NAME} lists it")
+        if not place.resolve().is_relative_to(self.path.resolve()):
+            raise BrokenFileError(f"{place} is a link to somewhere outside of the run")
+        self._check_whole(place, step.files[name])
+        return place
+
+    def _check_whole(self, place: Path, expected: tuple[str, int]) -> None:
+        now = place.stat()
+        seen = (now.st_size, now.st_mtime_ns, now.st_ino, expected)
+        if self._found_whole.get(place) == seen:
+            return
+        if now.st_size != expected[1] or digest(place) != expected:
+            raise BrokenFileError(
+                f"{place} is not the file that {NAME} lists: it was damaged or replaced; make it anew, or "
+                "take it from a copy of the run"
+            )
+        self._found_whole[place] = seen
 
     @contextlib.contextmanager
     def step(
@@ -148,9 +168,10 @@ class Folder:
             from a path within the run to the path to write to.
 
         Raises:
-            ValueError: where another process is writing.
+            ValueError: where another process is writing, and for names that are none, see `check_name`.
             OSError: with the file's `filename`, where it cannot be written; all stays as it was.
         """
+        check_name(name)
         with self.writing():
             started = time.monotonic()
             made_from = {f: found for f in inputs if (found := self.manifest.digest_of(f))}
@@ -241,6 +262,7 @@ class NewFiles:
         self.paths: dict[str, Path] = {}
 
     def __call__(self, name: str) -> Path:
+        check_name(name)
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self.paths[name] = path

@@ -4,22 +4,53 @@ What a folder holds is what its manifest lists; any other file in it is nobody's
 """
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
 
 from pyrogeo._files import read_json, write_json
 
-__all__ = ["Manifest", "Step", "digest", "now"]
+__all__ = ["Manifest", "Step", "check_name", "digest", "now"]
 
 NAME = "run.json"
 _KIND = "a pyrogeo run"
 _FORMAT = 2
 
+_NAME = r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\Z"
+Name = Annotated[str, Meta(pattern=_NAME, max_length=200)]
+Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+DigestOrNone = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
+Size = Annotated[int, Meta(ge=0, le=2**60)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+Part = Annotated[str, Meta(pattern=r"\A(\.part-[0-9a-f]{1,32})?\Z")]
+Word = Annotated[str, Meta(max_length=200)]
 
-@dataclass(frozen=True)
-class Step:
+
+def check_name(name: str) -> None:
+    """Refuses the name of a step, or of a file in it, that could lead out of the folder.
+
+    Args:
+        name: words of letters, digits, dots, dashes and underscores with slashes between.
+
+    Raises:
+        ValueError: for another.
+
+    >>> check_name("draws/nuts-2.nc")
+    >>> check_name("../elsewhere")
+    Traceback (most recent call last):
+    ValueError: expected a name of letters, digits, ".", "-" and "_" within the run, got '../elsewhere'
+    """
+    if not re.match(_NAME, name) or len(name) > 200:
+        raise ValueError(
+            f'expected a name of letters, digits, ".", "-" and "_" within the run, got {name!r}'
+        )
+
+
+class Step(Struct, frozen=True, forbid_unknown_fields=True):
     """A step that happened.
 
     Attributes:
@@ -32,17 +63,16 @@ class Step:
         part: folder in which its files still lie, "" once they were moved to their places.
     """
 
-    files: dict[str, tuple[str, int]]
-    inputs: dict[str, str] = field(default_factory=dict)
+    files: dict[Name, tuple[Digest, Size]]
+    inputs: dict[Name, DigestOrNone] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    made: str = ""
-    part: str = ""
+    versions: dict[Word, Word] = field(default_factory=dict)
+    seconds: Seconds = 0.0
+    made: Word = ""
+    part: Part = ""
 
 
-@dataclass
-class Manifest:
+class Manifest(Struct, forbid_unknown_fields=True):
     """The content of `run.json`.
 
     Attributes:
@@ -54,14 +84,14 @@ class Manifest:
     """
 
     statement: dict[str, Any]
-    created: str
-    versions: dict[str, str]
-    steps: dict[str, Step] = field(default_factory=dict)
-    leftovers: list[str] = field(default_factory=list)
+    created: Word
+    versions: dict[Word, Word]
+    steps: dict[Name, Step] = field(default_factory=dict)
+    leftovers: list[Name] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Replaces `run.json` by one rename."""
-        write_json(folder / NAME, asdict(self), _KIND, _FORMAT)
+        write_json(folder / NAME, msgspec.to_builtins(self), _KIND, _FORMAT)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -73,16 +103,12 @@ class Manifest:
         path = folder / NAME
         if not path.is_file():
             raise ValueError(f"{folder} is not a run folder: it has no {NAME}")
-        content = read_json(path, _KIND, _FORMAT)
-        try:
-            said = content["statement"], content["created"], content["versions"]
-            if int(content["format"]) == 1:
-                return cls(*said, _earlier_steps(folder, content))
-            steps = {name: Step(**step) for name, step in content["steps"].items()}
-            leftovers = list(content.get("leftovers", ()))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not a whole {_KIND} file: {error}") from error
-        return cls(*said, steps, leftovers)
+        content = read_json(path, _KIND, {1: _Earlier, _FORMAT: Manifest})
+        if isinstance(content, Manifest):
+            return content
+        return cls(
+            content.statement, content.created, content.versions, _earlier_steps(folder, content)
+        )
 
     def digest_of(self, file: str) -> str | None:
         """The digest of a file that some step made; None of one that none did."""
@@ -94,13 +120,31 @@ class Manifest:
 
     def is_stale(self, name: str) -> bool:
         """Whether a step was made from files that were replaced since, or made so themselves."""
-        if self.has_other_inputs(name):
-            return True
-        inputs = self.steps[name].inputs
-        makers = {
-            n for n, s in self.steps.items() if n != name and not s.files.keys().isdisjoint(inputs)
-        }
-        return any(self.is_stale(maker) for maker in makers)
+        seen, todo = {name}, [name]
+        while todo:  # a loop, as a manifest from elsewhere may go in circles
+            at = todo.pop()
+            if self.has_other_inputs(at):
+                return True
+            inputs = self.steps[at].inputs
+            makers = {n for n, s in self.steps.items() if not s.files.keys().isdisjoint(inputs)}
+            todo += makers - seen
+            seen |= makers
+        return False
+
+
+class _EarlierData(Struct, forbid_unknown_fields=True):
+    name: str = "data"
+    classes: list[str] = field(default_factory=list)
+
+
+class _Earlier(Struct, forbid_unknown_fields=True):
+    """The content of `run.json` in format 1."""
+
+    created: Word
+    state: Literal["empty", "interrupted", "trained"]
+    statement: dict[str, Any]
+    versions: dict[Word, Word]
+    data: _EarlierData = field(default_factory=_EarlierData)
 
 
 def now() -> str:
@@ -114,7 +158,7 @@ def digest(path: Path) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
 
 
-def _earlier_steps(folder: Path, content: dict[str, Any]) -> dict[str, Step]:
+def _earlier_steps(folder: Path, content: _Earlier) -> dict[str, Step]:
     """What a folder of format 1 holds, told by its files; it had one set of draws."""
     known = {
         "fit": ("vae/vae.json", "vae/weights.safetensors", "history.json", "posterior.safetensors",
@@ -126,9 +170,9 @@ def _earlier_steps(folder: Path, content: dict[str, Any]) -> dict[str, Step]:
     for name, files in known.items():
         there = {file: digest(folder / file) for file in files if (folder / file).is_file()}
         if there:
-            steps[name] = Step(there, made=content["created"], versions=content["versions"])
+            steps[name] = Step(there, made=content.created, versions=content.versions)
     if "fit" in steps:
-        steps["fit"].settings["data"] = content.get("data", {"name": "data", "classes": []})
-        if content.get("state") != "trained":  # it was killed before it was done
+        steps["fit"].settings["data"] = msgspec.to_builtins(content.data)
+        if content.state != "trained":  # it was killed before it was done
             del steps["fit"]
     return steps

@@ -338,9 +338,9 @@ class Run(Trained):
                 return self._store.file(file)
         z = self.draws(name).posterior["z"].to_numpy()
         inputs = (self.sets.path(name, "draws"), "vae/weights.safetensors")
-        columns = self._store.manifest.steps["fit"].settings["data"].get("columns", ())
+        columns = kept.data_words(self._store).columns
         with self._store.step(step, inputs, asked) as new:
-            kept.write_decoded(new, name, vae, z, self._posterior_tensors(), tuple(columns))
+            kept.write_decoded(new, name, vae, z, self._posterior_tensors(), columns)
         return self._store.file(file)
 
     @property

@@ -38,12 +38,12 @@ class Trained:
     @property
     def classes(self) -> tuple[str, ...]:
         """What the labels stand for; empty where they are plain numbers."""
-        return tuple(self._store.manifest.steps["fit"].settings["data"]["classes"])
+        return kept.data_words(self._store).classes
 
     @property
     def data_name(self) -> str:
         """What the data are."""
-        return str(self._store.manifest.steps["fit"].settings["data"]["name"])
+        return kept.data_words(self._store).name
 
     def history(self) -> History:
         """What happened in training."""
@@ -52,7 +52,7 @@ class Trained:
 
     def _posterior_tensors(self) -> dict[str, Tensor]:
         self._trained()
-        return kept.read_posterior(self._store.file("posterior.safetensors"))
+        return kept.read_posterior(self._store.file("posterior.safetensors"), self.classes)
 
     @property
     def has_covariances(self) -> bool:
@@ -93,5 +93,5 @@ class Trained:
         """
         if self._store.manifest.digest_of("training.safetensors") is None:
             raise ValueError(f"{self._store.path} keeps no training data")
-        tensors = kept.read_tensors(self._store.file("training.safetensors"), kept.TRAINING)[0]
-        return tensors["data"], len(self.embeddings()[0])
+        data = kept.read_training(self._store.file("training.safetensors"))
+        return data, len(self.embeddings()[0])

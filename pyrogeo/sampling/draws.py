@@ -8,11 +8,15 @@ import io
 import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyrogeo._files import write_bytes
+from pyrogeo._words import printable
+from pyrogeo.errors import BrokenFileError
+from pyrogeo.sampling.netcdf import check_numbers, check_structure
 
 with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, once a day
     warnings.filterwarnings("ignore", "\nArviZ is undergoing", FutureWarning)
@@ -88,18 +92,29 @@ def read_draws(path: str | os.PathLike) -> Any:
     """ArviZ data from a NetCDF file, in memory.
 
     Raises:
-        ValueError: for a file that is missing or not NetCDF.
+        BrokenFileError: for a file that is missing or not NetCDF, that declares more than it holds, or whose
+            draws are not finite numbers.
     """
     try:
-        if _ARVIZ_1:
-            import xarray
+        check_structure(Path(path))
+        data = _opened(path)
+        groups = {group: group_arrays(data, group) for group in ("posterior", "sample_stats")}
+        check_numbers(groups, data["posterior"].attrs)
+    except Exception as error:  # what the layers over HDF5 raise is of any kind
+        raise BrokenFileError(
+            f"{path} is not a whole file of draws: {printable(error, 200)}"
+        ) from error
+    return data
 
-            with xarray.open_datatree(path, engine="h5netcdf") as tree:
-                return tree.load()
-        with az.rc_context({"data.load": "eager"}):
-            return az.from_netcdf(str(path), engine="h5netcdf")
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a whole file of draws: {error}") from error
+
+def _opened(path: str | os.PathLike) -> Any:
+    if _ARVIZ_1:
+        import xarray
+
+        with xarray.open_datatree(path, engine="h5netcdf") as tree:
+            return tree.load()
+    with az.rc_context({"data.load": "eager"}):
+        return az.from_netcdf(str(path), engine="h5netcdf")
 
 
 def group_arrays(data: Any, group: str) -> dict[str, np.ndarray]:

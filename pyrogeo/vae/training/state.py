@@ -1,9 +1,10 @@
 """What a training run has come to, the parts that learn, and the file from which both go on."""
 
+import contextlib
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,9 +17,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from pyrogeo._asked import differing
 from pyrogeo._files import write_bytes
 from pyrogeo._tensors import digest_of, read_state, write_state
-from pyrogeo.errors import PyrogeoWarning
+from pyrogeo._words import printable
+from pyrogeo.errors import BrokenFileError, PyrogeoWarning
 from pyrogeo.vae.model import VAE
 from pyrogeo.vae.objectives.base import Traits
+from pyrogeo.vae.training.saved import check_content, check_part, check_weights
 
 __all__ = [
     "Checkpoint",
@@ -161,11 +164,17 @@ class Checkpoint:
         self._words = tuple(part.format(self._source) for part in words)
         self._saved = None if self._source is None else read_state(self._source, _KIND)
         self.done: int | None = None
-        if self._saved is not None and not _is_whole(self._saved):
-            raise ValueError(
-                f"checkpoint: {self._source} has the format of another version of pyrogeo; remove it to "
-                "start anew"
-            )
+        if self._saved is not None:
+            self._check_content()
+
+    def _check_content(self) -> None:
+        try:
+            check_content(self._saved, Settings, Row)
+        except ValueError as error:
+            raise BrokenFileError(
+                f"checkpoint: {self._source} is damaged or has the format of another version of pyrogeo; "
+                f"remove it to start anew: {printable(error, 200)}"
+            ) from error
 
     @property
     def seed(self) -> int | None:
@@ -184,7 +193,8 @@ class Checkpoint:
             epochs: that are wanted in all.
 
         Raises:
-            ValueError: for the file of another run, with what differs.
+            ValueError: for the file of another run, with what differs; and, as a `BrokenFileError`, for one
+                that does not fit.
         """
         if self._saved is None:
             return None
@@ -199,18 +209,35 @@ class Checkpoint:
                 f"epochs: {self._source} has {len(saved['rows'])} already, expected at least as many, got "
                 f"{epochs}"
             )
+        self._check_parts(learner)
         _say_where_it_began(learner.vae, self._saved.get("start"), saved["best"])
         for name, part in learner.parts().items():
-            try:
+            with self._fitting(name):
                 part.load_state_dict(self._saved["parts"][name])
-            except (RuntimeError, ValueError, KeyError) as error:
-                raise ValueError(
-                    f"checkpoint: {self._source} does not fit this {name}: {error}"
-                ) from error
         self.done = len(saved["rows"])
         return TrainingState(
             saved["best"], saved["best_epoch"], [Row(**row) for row in saved["rows"]]
         )
+
+    def _check_parts(self, learner: Learner) -> None:
+        """Before any of them takes its state."""
+        own = learner.vae.state_dict()
+        with self._fitting("vae"):
+            check_weights(own, self._saved["state"]["best"])
+            if self._saved.get("start", own).keys() != own.keys():
+                raise ValueError("expected what training began with to have the same names")
+        for name, part in learner.parts().items():
+            with self._fitting(name):
+                check_part(name, part, self._saved["parts"][name])
+
+    @contextlib.contextmanager
+    def _fitting(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise BrokenFileError(
+                f"checkpoint: {self._source} does not fit this {name}: {printable(error, 200)}"
+            ) from error
 
     def _other_run(self, learner: Learner, settings: Settings, asked: dict[str, Any]) -> str:
         """What makes the file that of another run, empty if nothing does."""
@@ -284,7 +311,7 @@ def _of_the_number(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
     """What to say where a scheduler alone stands in the way of more epochs."""
     if before is None or before["scheduler"] == now["scheduler"]:
         return ""
-    if any(before[name] != now[name] for name in now.keys() - {"scheduler"}):
+    if any(before.get(name) != now[name] for name in now.keys() - {"scheduler"}):
         return ""
     name = (now["scheduler"] or before["scheduler"])["is"]
     return f"; a {name} that depends on the number of epochs cannot go on to more of them"
@@ -301,14 +328,3 @@ def _writable(path: str | os.PathLike) -> Path:
 def _as_json(settings: Settings) -> dict[str, Any]:
     """As they stand in the file."""
     return {**settings._asdict(), "data": list(settings.data)}
-
-
-def _is_whole(saved: Any) -> bool:
-    """Whether a file's content has the parts that `Checkpoint.write` gives it."""
-    return (
-        isinstance(saved, dict)
-        and saved.keys() - {"asked", "start"} == {"settings", "state", "parts"}
-        and saved["settings"].keys() == set(Settings._fields)
-        and saved["state"].keys() == {"rows", "best", "best_epoch"}
-        and all(row.keys() == set(Row._fields) for row in saved["state"]["rows"])
-    )

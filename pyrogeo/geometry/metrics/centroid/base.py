@@ -21,17 +21,16 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrogeo._checks import not_negative, positive
-from pyrogeo._tensors import read_tensors, write_tensors
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
 from pyrogeo.geometry.metrics.base import Metric
 from pyrogeo.geometry.metrics.centroid.build import chosen_centroids
+from pyrogeo.geometry.metrics.centroid.kept import read_metric, write_metric
 from pyrogeo.geometry.metrics.centroid.volumes import log_mixture_volume, proper_decay
 from pyrogeo.geometry.precision import hold_, in_precision_of_the_metric
 
 __all__ = ["CentroidMetric"]
 
-_KIND = "a centroid metric"
 _RAY = 128  # points of the quadrature to infinity
 _BLOCK = 2**19  # numbers in a (points × centroids) block: 4 MiB in float64, what a cache holds
 _LEAST_ROWS = 64  # of a block, below which the products no longer pay for reading the centroids
@@ -148,19 +147,16 @@ class CentroidMetric(Metric):
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the metric to a safetensors file, replacing it if it exists."""
-        write_tensors(path, self.state_dict(), _KIND, name=type(self).__name__)
+        write_metric(path, self.state_dict(), type(self).__name__)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "CentroidMetric":
         """The metric that `save` wrote, diagonal or full.
 
         Raises:
-            ValueError: for a file that is missing, truncated, foreign or of a newer format.
+            BrokenFileError: for a file that is missing, truncated, foreign or of a newer format.
         """
-        tensors, about = read_tensors(path, _KIND)
-        kind = {kind.__name__: kind for kind in cls._kinds.values()}[about["name"]]
-        numbers = {k: tensors.pop(k).item() for k in ("bandwidth", "regularization", "decay")}
-        return kind(**tensors, **numbers)
+        return read_metric(path, cls._kinds.values())
 
     def with_bandwidth(self, bandwidth: float, decay: float | None = None) -> "CentroidMetric":
         """The same centroids and covariances with another ρ, and by default the τ that fits it."""
