@@ -175,13 +175,14 @@ def _option(word: str) -> tuple[str, Any]:
         return name, value
 
 
-def load(folder: str | os.PathLike) -> VAE:
+def load(folder: str | os.PathLike, weights: str | os.PathLike | None = None) -> VAE:
     """The VAE that `VAE.save` wrote, made by a recipe or by `standard_vae`.
 
     One of its author's own parts is built by its author, and then takes `vae.load_weights(folder)`.
 
     Args:
         folder: that `save` wrote.
+        weights: the folder that its weights lie in, where it is another.
 
     Raises:
         BrokenFileError: for a folder without a VAE, or with broken files.
@@ -194,6 +195,7 @@ def load(folder: str | os.PathLike) -> VAE:
     'ae'
     """
     statement, path = read_statement(folder), Path(folder) / WORDS
+    weights = folder if weights is None else weights
     name = statement.get("recipe")
     try:
         if name is None:
@@ -201,13 +203,9 @@ def load(folder: str | os.PathLike) -> VAE:
         else:
             own = {k: v for k, v in statement.items() if k != "recipe"}
             checked(inspect.unwrap(named(name)), Parts.__annotations__, own)
-        with Within(_SPARE + 2 * size_of_weights(folder)):
+        with Within(_SPARE + 2 * size_of_weights(weights)):
             vae = build(**statement)
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ) as error:  # a recipe of one's own raises what it likes
+    except Exception as error:  # a recipe of one's own raises what it likes
         raise broken(path, "a pyrogeo VAE", error) from error
-    vae.load_weights(folder)
+    vae.load_weights(weights)
     return vae

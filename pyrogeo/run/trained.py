@@ -7,7 +7,6 @@ from pyrogeo import recipes
 from pyrogeo.run import kept
 from pyrogeo.run.folder import Folder
 from pyrogeo.vae import VAE, History
-from pyrogeo.vae.folder import read_statement
 
 __all__ = ["Trained"]
 
@@ -26,10 +25,8 @@ class Trained:
         """The trained VAE; one of its author's own parts is built by them, see `recipes.load`."""
         self._trained()
         words, weights = (self._store.file(f"vae/{n}") for n in ("vae.json", "weights.safetensors"))
-        vae = recipes.build(**read_statement(words.parent))
         # A step that was killed while its files were moved left them in two folders.
-        vae.load_weights(weights.parent)
-        return vae
+        return recipes.load(words.parent, weights.parent)
 
     def _trained(self) -> None:
         if not self._store.has("fit"):
