@@ -204,7 +204,7 @@ class Indefinite(Metric):
             ValueError,
             r"shape \(d,\), got",
         ),
-        (lambda: RiemannianNormal(Euclidean(), [0.0]), ValueError, "got <class 'list'>"),
+        (lambda: RiemannianNormal(Euclidean(), ["a"]), ValueError, "numbers"),
         (
             lambda: RiemannianNormal(Euclidean(), torch.zeros(2), 0.0),
             ValueError,

@@ -224,7 +224,7 @@ INDEFINITE[7, 0, 0] = -1.0
             "metric is torch.float64 on cpu, the points",
         ),
         (lambda f: diagonal()(torch.zeros(2, 4).double()), r"shape \(\*, 3\), got \(2, 4\)"),
-        (lambda f: diagonal()(np.zeros((2, 3))), "numpy.ndarray"),
+        (lambda f: diagonal()("points"), "got <class 'str'>"),
     ],
 )
 def test_bad_input(make, message):

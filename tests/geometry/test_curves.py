@@ -173,7 +173,7 @@ def test_gradients_reach_the_nodes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Curve([[0.0, 1.0]]), "floating-point tensor"),
+        (lambda: Curve([["a", "b"]]), "numbers"),
         (lambda: Curve(torch.zeros(3, 2).long()), "floating-point tensor"),
         (lambda: Curve(torch.zeros(3)), r"got \(3,\)"),
         (lambda: Curve(torch.zeros(1, 2)), r"at least two points, got \(1, 2\)"),
