@@ -13,6 +13,7 @@ from pyrogeo.run import Run
 from pyrogeo.sampling.methods import METHODS
 
 
+@pytest.mark.slow
 def test_sixteen_dimensions_end_to_end(tmp_path):
     """Four NUTS chains on the digits disagree, and no longer chains will help; exact draws pass."""
     both = demo.run(tmp_path, latent_dim=16, num_samples=250, warmup_steps=150, progress=False)
@@ -37,6 +38,7 @@ def test_sixteen_dimensions_end_to_end(tmp_path):
     assert Run(tmp_path).diagnose("nuts").reasons == found.reasons
 
 
+@pytest.mark.slow
 def test_the_same_seed_prints_the_same_figures_twice(tmp_path, monkeypatch):
     quick = {"epochs": 3, "num_samples": 20, "warmup_steps": 20}
     run = demo.run

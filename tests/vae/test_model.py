@@ -288,7 +288,7 @@ def test_a_vae_of_one_s_own_parts_is_built_by_its_author(tmp_path):
     other.load_weights(tmp_path)
     x = torch.rand(3, 1, 8, 8)
     assert torch.equal(other.embed(x).mean, vae.embed(x).mean)
-    with pytest.raises(ValueError, match="does not fit this VAE"):
+    with pytest.raises(ValueError, match="does not fit: likelihood"):
         small_vae(width=16).load_weights(tmp_path)
 
 
