@@ -4,6 +4,8 @@ A mistake in what was passed in raises `ValueError` at the door. The errors here
 input was fine and the computation failed.
 """
 
+from typing import Any
+
 __all__ = [
     "GeodesicWarning",
     "NonFiniteDensityError",
@@ -34,7 +36,7 @@ class NonFiniteLossError(ArithmeticError):
             "back. A smaller learning rate, or bounded log-variances, usually helps."
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _non_finite_loss_error, (self.args[0], self.epoch, self.batch)
 
 

@@ -1,6 +1,7 @@
 """The geometric mixture: what √det G becomes where centroids do not overlap."""
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -65,7 +66,7 @@ class GeometricMixture(TorchDistribution):
     torch.float32
     """
 
-    arg_constraints: ClassVar[dict] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
 
     def __init__(
@@ -98,7 +99,7 @@ class GeometricMixture(TorchDistribution):
         z = z.to(self.metric.centroids.dtype)
         return self.metric.in_blocks(lambda block: self._log_components(block).argmax(-1), z)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         metric, centroids, n = self.metric, self.metric.centroids, shape[:-1].numel()
         index = torch.randint(metric.n_centroids, (n,), device=centroids.device)

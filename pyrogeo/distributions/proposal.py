@@ -86,9 +86,13 @@ class FromDistribution:
 
     def _inside(self, z: Tensor) -> Tensor:
         try:
-            return self.distribution.support.check(z)
-        except NotImplementedError:  # a distribution that does not say where it lives
+            support = self.distribution.support
+        except NotImplementedError:
+            support = None
+        if support is None:  # a distribution that does not say where it lives
             return torch.isfinite(z).all(-1)
+        inside: Tensor = support.check(z)
+        return inside
 
 
 def as_proposal(law: Any, dtype: torch.dtype | None = None) -> Proposal:
@@ -133,7 +137,10 @@ def proposal_of(metric: Metric) -> Proposal | None:
     own = getattr(metric, "proposal", None)
     if callable(own):
         return as_proposal(own(), metric.dtype)
-    return StartingLaw(metric) if isinstance(metric, HasCentroids) else None
+    if isinstance(metric, HasCentroids):
+        # Buffers, such as the centroids, are not seen by an instance check.
+        return StartingLaw(metric)  # type: ignore[arg-type]
+    return None
 
 
 def _deviations(distribution: Distribution) -> Tensor:
