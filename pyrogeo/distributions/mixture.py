@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -12,7 +12,7 @@ from torch.distributions import constraints
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.geometry.precision import floating_point, in_precision_of_the_metric
 
-__all__ = ["GeometricMixture", "HasCentroids", "StartingLaw", "log_components"]
+__all__ = ["GeometricMixture", "HasCentroids", "StartingLaw", "has_centroids", "log_components"]
 
 _VACUUM_WEIGHT = (0.015, 0.985)  # bounds of the vacuum's share of p₀
 
@@ -40,6 +40,18 @@ class HasCentroids(Protocol):
 
     def typical_factor(self) -> Tensor:
         """A typical Lᵢ: a vector `(d,)` of standard deviations, or a matrix `(d, d)`."""
+
+
+def has_centroids(metric: Any) -> TypeGuard[CentroidMetric]:
+    """Whether a metric can do what the mixture asks; its numbers are taken to be there then.
+
+    Numbers are often buffers of a module, which from Python 3.12 on an instance check does not see.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> has_centroids(Euclidean())
+    False
+    """
+    return isinstance(metric, HasCentroids)
 
 
 class GeometricMixture(TorchDistribution):
@@ -76,7 +88,7 @@ class GeometricMixture(TorchDistribution):
         *,
         dtype: torch.dtype | None = None,
     ):
-        if not isinstance(metric, HasCentroids):
+        if not has_centroids(metric):
             raise ValueError(f"expected a CentroidMetric, got {type(metric)}")
         self.metric, self.dtype = metric, floating_point("dtype", dtype)
         super().__init__(event_shape=torch.Size((metric.dimension,)), validate_args=validate_args)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrogeo.annealing import Proposal
-from pyrogeo.distributions.mixture import HasCentroids, StartingLaw
+from pyrogeo.distributions.mixture import StartingLaw, has_centroids
 from pyrogeo.geometry import Metric
 
 __all__ = ["FromDistribution", "Proposal", "as_proposal", "proposal_of"]
@@ -137,10 +137,7 @@ def proposal_of(metric: Metric) -> Proposal | None:
     own = getattr(metric, "proposal", None)
     if callable(own):
         return as_proposal(own(), metric.dtype)
-    if isinstance(metric, HasCentroids):
-        # Buffers, such as the centroids, are not seen by an instance check.
-        return StartingLaw(metric)  # type: ignore[arg-type]
-    return None
+    return StartingLaw(metric) if has_centroids(metric) else None
 
 
 def _deviations(distribution: Distribution) -> Tensor:

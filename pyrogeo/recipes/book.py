@@ -5,7 +5,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import torch
 from pyro.infer import ELBO
@@ -18,6 +18,7 @@ from pyrogeo.vae.folder import read_statement
 __all__ = [
     "CATALOGUE",
     "Entry",
+    "Made",
     "Parts",
     "Recipe",
     "build",
@@ -27,7 +28,9 @@ __all__ = [
     "recipe",
 ]
 
-Recipe = Callable[..., tuple[VAE, ELBO]]
+Made = tuple[VAE, ELBO]
+Recipe = Callable[..., Made]
+F = TypeVar("F", bound=Recipe)
 
 
 class Parts(TypedDict, total=False):
@@ -59,21 +62,21 @@ class Entry(NamedTuple):
 CATALOGUE: dict[str, Entry] = {}
 
 
-def recipe(function: Recipe) -> Recipe:
+def recipe(function: F) -> F:
     """Keeps the arguments of a call in `vae.statement`, and lists the function."""
     name = function.__name__
 
     @functools.wraps(function)
-    def made(event_shape: Sequence[int], latent_dim: int, **options: Any) -> tuple[VAE, ELBO]:
+    def made(event_shape: Sequence[int], latent_dim: int, **options: Any) -> Made:
         vae, objective = function(event_shape, latent_dim, **options)
         arguments = _arguments(function, (event_shape, latent_dim), options)
         return stated(vae, {"recipe": name, **arguments}), objective
 
     CATALOGUE[name] = Entry(made, *_read(function.__doc__ or ""))
-    return made
+    return made  # type: ignore[return-value]  # `made` has the signature of what it wraps
 
 
-def _arguments(function: Recipe, sizes: tuple, options: dict[str, Any]) -> dict[str, Any]:
+def _arguments(function: Recipe, sizes: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Everything said or left at its default, without the data."""
     bound = inspect.signature(function).bind(*sizes, **options)
     bound.apply_defaults()
@@ -128,8 +131,13 @@ def build(recipe: str | None = None, **arguments: Any) -> VAE:
 
 
 def from_words(
-    name: str, event_shape: Sequence[int], latent_dim: int, words: Sequence[str], data: Any, **parts
-) -> tuple[VAE, ELBO]:
+    name: str,
+    event_shape: Sequence[int],
+    latent_dim: int,
+    words: Sequence[str],
+    data: Any,
+    **parts: Any,
+) -> Made:
     """A recipe from the command line's words.
 
     Args:
@@ -169,7 +177,7 @@ def _option(word: str) -> tuple[str, Any]:
         return name, value
 
 
-def load(folder: str | os.PathLike) -> VAE:
+def load(folder: str | os.PathLike[str]) -> VAE:
     """The VAE that `VAE.save` wrote, made by a recipe or by `standard_vae`.
 
     One of its author's own parts is built by its author, and then takes `vae.load_weights(folder)`.

@@ -14,7 +14,10 @@ import numpy as np
 
 with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, once a day
     warnings.filterwarnings("ignore", "\nArviZ is undergoing", FutureWarning)
-    import arviz as az
+    import arviz
+
+# Which `verdict` takes from here, imported without its warning; 0.23 and 1.x take other arguments.
+az: Any = arviz
 
 __all__ = ["group_arrays", "read_draws", "to_arviz", "write_draws"]
 
@@ -57,14 +60,14 @@ def to_arviz(
     return data
 
 
-def write_draws(path: str | os.PathLike, data: Any) -> None:
+def write_draws(path: str | os.PathLike[str], data: Any) -> None:
     """Writes ArviZ data to a NetCDF file, whole or not at all."""
     temporary = Path(path).with_name(f".{Path(path).name}.part")
     data.to_netcdf(temporary, engine="h5netcdf")
     os.replace(temporary, path)
 
 
-def read_draws(path: str | os.PathLike) -> Any:
+def read_draws(path: str | os.PathLike[str]) -> Any:
     """ArviZ data from a NetCDF file, in memory.
 
     Raises:

@@ -24,9 +24,12 @@ _Inverse = type(ExpTransform().inv)
 class Transforms(nn.Module):
     """A sequence of Pyro transforms, of which `transform.inv` and conditional ones may be part."""
 
-    def __init__(self, transforms: Sequence[Transform | ConditionalTransform]):
+    def __init__(
+        self,
+        transforms: Transform | ConditionalTransform | Sequence[Transform | ConditionalTransform],
+    ):
         super().__init__()
-        if isinstance(transforms, (Transform, nn.Module)):
+        if isinstance(transforms, (Transform, ConditionalTransform)):
             transforms = [transforms]
         self.parts = [part for transform in transforms for part in _parts(transform)]
         self.learned = nn.ModuleList(t for t, _ in self.parts if isinstance(t, nn.Module))
@@ -71,7 +74,9 @@ class Transforms(nn.Module):
                 ) from error
 
 
-def _parts(transform: Transform | ConditionalTransform) -> list[tuple[Transform, bool]]:
+def _parts(
+    transform: Transform | ConditionalTransform,
+) -> list[tuple[Transform | ConditionalTransform, bool]]:
     """The transform and whether it is inverted; those of a composition one by one."""
     if isinstance(transform, ComposeTransform):
         return [part for piece in transform.parts for part in _parts(piece)]

@@ -78,7 +78,7 @@ class VAE(nn.Module):
         self.stepped_elsewhere = False
         self._name = f"vae{next(_numbers)}"
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy is another VAE: under the same name, SVI would step the parameters of the original.
         super().__setstate__(state)
         self._name = f"vae{next(_numbers)}"
@@ -113,7 +113,8 @@ class VAE(nn.Module):
         with self._plate(x, size):
             with _tempered(self.beta):
                 z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(z), obs=x)
+            drawn: Tensor = pyro.sample("x", self.likelihood(z), obs=x)
+        return drawn
 
     def guide(self, x: Tensor, size: int | None = None) -> Tensor:
         """The variational program, with the site `"z"`; arguments as in `model`.
@@ -128,15 +129,19 @@ class VAE(nn.Module):
     def _program(self, x: Tensor) -> Tensor:
         """The guide's sites: one named "z", and those that a guide's own program adds to it."""
         program = getattr(self.posterior, "program", None)
-        if program is None:
-            return pyro.sample("z", self.posterior(x))
-        return program(x, name="z", joint=self._joint(x))
+        z: Tensor = (
+            pyro.sample("z", self.posterior(x))
+            if program is None
+            else program(x, name="z", joint=self._joint(x))
+        )
+        return z
 
     def _joint(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """From points `(*, B, d)` to log p(x, z) of shape `(*, B)`, without β."""
 
         def joint(z: Tensor) -> Tensor:
-            return self.prior().log_prob(z) + self._log_likelihood(x, z)
+            value: Tensor = self.prior().log_prob(z) + self._log_likelihood(x, z)
+            return value
 
         return joint
 
@@ -145,7 +150,8 @@ class VAE(nn.Module):
         lead = z.shape[:-1]
         # Folded, as networks with batch norm take one batch dimension only.
         repeated = x.expand(*lead, *x.shape[1:]).flatten(0, len(lead) - 1)
-        return self.likelihood(z.flatten(0, -2)).log_prob(repeated).reshape(lead)
+        value: Tensor = self.likelihood(z.flatten(0, -2)).log_prob(repeated).reshape(lead)
+        return value
 
     def _register(self, name: str, part: nn.Module) -> None:
         if not self.stepped_elsewhere:
@@ -197,11 +203,14 @@ class VAE(nn.Module):
         z = self._tensor(z)
         with self.evaluating():
             if z.dim() < 2:
-                return self.likelihood(self._cast(z))
+                one: dist.TorchDistribution = self.likelihood(self._cast(z))
+                return one
             return self._call_batched(self.likelihood, z, batch_size)
 
-    def _call_batched(self, part: Callable, x: Tensor, batch_size: int) -> dist.TorchDistribution:
-        whole = joined([part(self._cast(batch)) for batch in batched(x, batch_size)])
+    def _call_batched(
+        self, part: Callable[[Tensor], dist.TorchDistribution], x: Tensor, batch_size: int
+    ) -> dist.TorchDistribution:
+        whole: Any = joined([part(self._cast(batch)) for batch in batched(x, batch_size)])
         return part(self._cast(x)) if whole is None else whole
 
     def _cast(self, x: Tensor) -> Tensor:
@@ -211,12 +220,12 @@ class VAE(nn.Module):
     def _tensor(x: Any) -> Tensor:
         """Floating-point numbers; what is white in integers cannot be known."""
         try:
-            x = torch.as_tensor(x)
+            numbers: Tensor = torch.as_tensor(x)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"expected a tensor or an array of numbers, got {type(x)}") from error
-        if not x.is_floating_point():
-            raise ValueError(f"expected floating-point numbers, got {x.dtype}")
-        return x
+        if not numbers.is_floating_point():
+            raise ValueError(f"expected floating-point numbers, got {numbers.dtype}")
+        return numbers
 
     def log_likelihood(
         self,
@@ -266,12 +275,14 @@ class VAE(nn.Module):
         plates = pyro.plate("draws", n, dim=-2), pyro.plate("data", len(x), dim=-1)
         with poutine.block(), poutine.trace() as traced, plates[0], plates[1]:
             z = self._program(x)
-        sites = [site for site in traced.trace.nodes.values() if site["type"] == "sample"]
-        return z, sum(
+        # The types of a trace's words are left open by Pyro.
+        sites: list[Any] = [s for s in traced.trace.nodes.values() if s["type"] == "sample"]
+        log_probs = [
             site["fn"].log_prob(site["value"]) for site in sites if not site_is_subsample(site)
-        )
+        ]
+        return z, sum(log_probs, x.new_zeros(()))
 
-    def save(self, folder: str | os.PathLike) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `weights.safetensors` and `vae.json` into a folder, made if it is missing.
 
         Raises:
@@ -279,7 +290,7 @@ class VAE(nn.Module):
         """
         saved.save(self, folder)
 
-    def load_weights(self, folder: str | os.PathLike) -> None:
+    def load_weights(self, folder: str | os.PathLike[str]) -> None:
         """Takes the weights that `save` wrote, into parts of the same shapes.
 
         Raises:
@@ -300,7 +311,7 @@ class VAE(nn.Module):
                 module.training = training
 
 
-def _tempered(beta: float):
+def _tempered(beta: float) -> contextlib.AbstractContextManager[Any]:
     if beta == 1:
         return contextlib.nullcontext()
     # poutine.scale refuses 0, whose meaning is that the latent sites do not count.
