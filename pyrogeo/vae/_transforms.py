@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 from inspect import ismethod
 from types import MethodType
+from typing import Any
 
 import torch
 from pyro.distributions.conditional import ConditionalTransform
@@ -29,9 +30,12 @@ class Transforms(nn.Module):
         transforms: Transform | ConditionalTransform | Sequence[Transform | ConditionalTransform],
     ):
         super().__init__()
-        if isinstance(transforms, (Transform, ConditionalTransform)):
-            transforms = [transforms]
-        self.parts = [part for transform in transforms for part in _parts(transform)]
+        several: Sequence[Any] = (
+            [transforms]
+            if isinstance(transforms, (Transform, ConditionalTransform, nn.Module))
+            else transforms
+        )
+        self.parts = [part for transform in several for part in _parts(transform)]
         self.learned = nn.ModuleList(t for t, _ in self.parts if isinstance(t, nn.Module))
         if not self.parts:
             raise ValueError("transforms: expected at least one")

@@ -64,14 +64,14 @@ class BatchedKernel(Protocol):
     def diagnostics(self) -> Mapping[str, Any]:
         """What Pyro keeps after a run; may be empty."""
 
-    def logging(self) -> OrderedDict:
+    def logging(self) -> OrderedDict[str, str]:
         """What Pyro's own progress bar shows; may be empty."""
 
     def cleanup(self) -> None:
         """After the last transition."""
 
 
-def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
+def made_kernel(kernel: KernelFactory, potential: Callable[..., Any]) -> Any:
     """One kernel of a factory, to see that it is one.
 
     Args:
@@ -89,7 +89,7 @@ def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
     try:
         made = kernel(potential_fn=potential)
     except TypeError as error:
-        if error.__traceback__.tb_next is not None:  # of the kernel's own code
+        if error.__traceback__ and error.__traceback__.tb_next:  # of the kernel's own code
             raise
         name = getattr(getattr(kernel, "func", kernel), "__name__", repr(kernel))
         raise ValueError(
