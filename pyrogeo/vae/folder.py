@@ -12,7 +12,7 @@ from pyrogeo._tensors import read_tensors
 
 __all__ = ["load_weights", "read_statement", "save"]
 
-PathLike = str | os.PathLike
+PathLike = str | os.PathLike[str]
 _WEIGHTS, _WORDS = "weights.safetensors", "vae.json"
 _WEIGHTS_KIND, _WORDS_KIND = "weights of a pyrogeo VAE", "a pyrogeo VAE"
 
@@ -45,7 +45,9 @@ def read_statement(folder: PathLike) -> dict[str, Any]:
     Raises:
         ValueError: for a folder without a VAE, and a VAE of which nothing was stated.
     """
-    statement = read_json(Path(folder) / _WORDS, _WORDS_KIND).get("statement")
+    statement: dict[str, Any] | None = read_json(Path(folder) / _WORDS, _WORDS_KIND).get(
+        "statement"
+    )
     if not statement:
         raise ValueError(
             f"{folder} holds a VAE of its author's own parts; build it and call vae.load_weights(folder)"

@@ -89,7 +89,8 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             f"{what}: the likelihood expects events of shape {tuple(likelihood.event_shape)}, "
             f"got {event}"
         )
-    inside = [likelihood.support.check(batch.to(vae.device)).all() for batch in x.split(4096)]
+    support: Any = likelihood.support
+    inside = [support.check(batch.to(vae.device)).all() for batch in x.split(4096)]
     if not all(inside):
         raise ValueError(
             f"{what}: {type(vae.likelihood).__name__} expects values in {_support_of(likelihood)}, "
@@ -97,7 +98,7 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
         )
 
 
-def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribution:
+def _made(part: str, problem: str, call: Callable[..., Any], argument: Tensor) -> Distribution:
     """What a part makes of one datum, if that is a Pyro distribution."""
     try:
         made = call(argument)
@@ -110,7 +111,7 @@ def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribu
 
 def _support_of(likelihood: Distribution) -> str:
     """For a message: its bounds, if it has some."""
-    base = getattr(likelihood.support, "base_constraint", likelihood.support)
+    base: Any = getattr(likelihood.support, "base_constraint", likelihood.support)
     if hasattr(base, "lower_bound") and hasattr(base, "upper_bound"):
         return f"[{base.lower_bound:g}, {base.upper_bound:g}]"
     return str(base)

@@ -76,14 +76,14 @@ class PlainEngine:
     def step(self, learner: Learner, batch: Tensor) -> float:
         vae, optimizer = learner.vae, learner.optimizer
         optimizer.zero_grad()
-        loss = learner.objective.loss_and_grads(vae.model, vae.guide, _like(vae, batch))
+        loss = float(learner.objective.loss_and_grads(vae.model, vae.guide, _like(vae, batch)))
         if math.isfinite(loss):
             optimizer.step()
         return loss
 
     def loss(self, learner: Learner, batch: Tensor) -> float:
         vae = learner.vae
-        return learner.objective.loss(vae.model, vae.guide, _like(vae, batch))
+        return float(learner.objective.loss(vae.model, vae.guide, _like(vae, batch)))
 
 
 def _like(vae: VAE, batch: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from pyro.infer import ELBO
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -65,7 +64,7 @@ class Learner:
     """
 
     vae: VAE
-    objective: ELBO
+    objective: Any  # an ELBO, whose class in Pyro does not say its methods
     traits: Traits
     optimizer: torch.optim.Optimizer
     scheduler: Any = None
@@ -130,10 +129,10 @@ class Checkpoint:
         ValueError: for a path at which no file can be written, and a file that is broken or no checkpoint.
     """
 
-    def __init__(self, path: str | os.PathLike | None):
+    def __init__(self, path: str | os.PathLike[str] | None):
         self.path = None if path is None else _writable(path)
         exists = self.path is not None and self.path.exists()
-        self._saved = read_state(self.path, _KIND) if exists else None
+        self._saved = read_state(self.path, _KIND) if self.path and exists else None
         if exists and not _is_whole(self._saved):
             raise ValueError(
                 f"checkpoint: {self.path} has the format of another version of pyrogeo; remove it to "
@@ -187,7 +186,7 @@ class Checkpoint:
         write_state(self.path, content, _KIND)
 
 
-def _writable(path: str | os.PathLike) -> Path:
+def _writable(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
