@@ -101,10 +101,13 @@ def split(
             counts = np.unique(kept, return_counts=True)[1]
             if counts.min() < 2 or min(size, len(index) - size) < len(counts):
                 kept = None
-        return train_test_split(index, test_size=size, stratify=kept, random_state=seed)
+        kept_in, cut_off = train_test_split(index, test_size=size, stratify=kept, random_state=seed)
+        return kept_in, cut_off
 
     rest, held_out = cut(np.arange(len(x)), test)
     train, middle = cut(rest, validation)
     parts = (train, middle, held_out)
-    labels = (None,) * 3 if y is None else tuple(y[p] for p in parts)
-    return Dataset(*(x[p] for p in parts), *labels, name=name, classes=classes)
+    train_y, middle_y, held_out_y = (None if y is None else y[p] for p in parts)
+    return Dataset(
+        x[train], x[middle], x[held_out], train_y, middle_y, held_out_y, name=name, classes=classes
+    )

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +57,16 @@ def from_array(
     name = Path(data).name if isinstance(data, (str, os.PathLike)) else "array"
     x, beside = _loaded(data)
     y = beside if labels is None else _loaded(labels)[0]
-    x = _as_float(x)
-    y, classes = _as_labels(y, len(x))
-    data = split(x, y, validation=validation, test=test, seed=seed, name=name, classes=classes)
-    return standardized(data) if standardize else data
+    numbers = _as_float(x)
+    kinds, classes = _as_labels(y, len(numbers))
+    made = split(
+        numbers, kinds, validation=validation, test=test, seed=seed, name=name, classes=classes
+    )
+    return standardized(made) if standardize else made
 
 
 def from_folder(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     size: tuple[int, int] = (32, 32),
     mode: str = "RGB",
     *,
@@ -138,8 +139,8 @@ def _read_image(file: Path, size: tuple[int, int], mode: str) -> np.ndarray | st
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as image:
-            image = ImageOps.exif_transpose(image)
+        with Image.open(file) as opened:
+            image: Image.Image = ImageOps.exif_transpose(opened)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -156,7 +157,7 @@ def _loaded(data: Any) -> tuple[np.ndarray, np.ndarray | None]:
         path = Path(data)
         try:
             content = np.load(path, allow_pickle=False)
-            if isinstance(content, Mapping):
+            if isinstance(content, np.lib.npyio.NpzFile):
                 with content:
                     return _from_npz({k: content[k] for k in content}, path)
         except (OSError, ValueError, EOFError) as error:

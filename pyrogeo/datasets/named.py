@@ -13,9 +13,9 @@ SHIPPED = ("digits", "patches")
 
 
 def load(
-    data: str | os.PathLike,
+    data: str | os.PathLike[str],
     *,
-    labels: str | os.PathLike | None = None,
+    labels: str | os.PathLike[str] | None = None,
     size: int = 32,
     grey: bool = False,
     broken: str = "refuse",
