@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["PathLike", "check_version", "flush", "read_json", "replacing", "write_json"]
 
-PathLike = str | os.PathLike
+PathLike = str | os.PathLike[str]
 
 
 def replacing(path: PathLike, write: Callable[[Path], Any]) -> None:
@@ -64,7 +64,7 @@ def read_json(path: PathLike, kind: str, version: int = 1) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
     try:
-        content = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
         found = content["kind"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a whole {kind} file: {error}") from error

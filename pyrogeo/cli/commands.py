@@ -110,10 +110,24 @@ def fit(
       pyrogeo fit table.npy -o table-run --latent-dim 3 --epochs 300
       pyrogeo fit digits -o iwae-run --recipe iwae -O num_particles=10
     """
-    reading = {"labels": labels, "size": size, "grey": grey, "standardize": standardize}
+    reading: dict[str, Any] = {
+        "labels": labels,
+        "size": size,
+        "grey": grey,
+        "standardize": standardize,
+    }
     reading |= {"broken": "skip" if skip_broken else "refuse", "seed": seed}
-    parts = {"network": network, "guide": guide, "likelihood": likelihood, "beta": beta}
-    training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    parts: dict[str, Any] = {
+        "network": network,
+        "guide": guide,
+        "likelihood": likelihood,
+        "beta": beta,
+    }
+    training: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
     training |= {"patience": patience, "seed": seed, "device": device, "progress": progress}
     with one_line():
         parts["hidden"] = _numbers(hidden)
@@ -122,7 +136,12 @@ def fit(
 
 
 def _fit(
-    source: str, out: Path, latent_dim: int, reading: dict, said: dict, training: dict
+    source: str,
+    out: Path,
+    latent_dim: int,
+    reading: dict[str, Any],
+    said: dict[str, Any],
+    training: dict[str, Any],
 ) -> None:
     from pyrogeo.datasets import load
     from pyrogeo.jobs.fit import program, train
@@ -194,10 +213,10 @@ def sample(
     """
     settings = {"num_chains": chains, "warmup_steps": warmup, "num_steps": num_steps}
     settings |= {"num_workers": workers}
-    shape = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
+    asked = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
     with one_line():
         given = {setting: value for setting, value in settings.items() if value is not None}
-        shape = {setting: value for setting, value in shape.items() if value is not None}
+        shape = {setting: value for setting, value in asked.items() if value is not None}
         run_folder(run)
         from pyrogeo.jobs.sample import sample_run
 

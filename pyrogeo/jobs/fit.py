@@ -82,7 +82,7 @@ def program(
 
 
 def train(
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     data: Dataset,
     vae: VAE,
     *,
@@ -131,7 +131,7 @@ def train(
     return run, run.fit(vae, data, **options, **parts)
 
 
-def begun(out: str | os.PathLike, statement: dict[str, Any]) -> Run | None:
+def begun(out: str | os.PathLike[str], statement: dict[str, Any]) -> Run | None:
     """The run that the same statement began and did not finish, if there is one.
 
     Args:

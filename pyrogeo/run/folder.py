@@ -56,12 +56,12 @@ class Folder:
     (['greeting'], 'hello')
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.manifest = Manifest.read(self.path)
 
     @classmethod
-    def create(cls, path: str | os.PathLike, statement: dict[str, Any]) -> "Folder":
+    def create(cls, path: str | os.PathLike[str], statement: dict[str, Any]) -> "Folder":
         """Makes a folder with a manifest without steps.
 
         Raises:

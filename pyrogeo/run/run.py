@@ -60,12 +60,12 @@ class Run:
     (False, {'purpose': 'an example'})
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike[str]):
         self._store = Folder(folder)
         self.sets = Sets(self._store)
 
     @classmethod
-    def create(cls, folder: str | os.PathLike, **statement: Any) -> "Run":
+    def create(cls, folder: str | os.PathLike[str], **statement: Any) -> "Run":
         """Makes a run folder.
 
         Args:
@@ -270,8 +270,9 @@ class Run:
         with self.sets.new_draws(name, record, num_samples, settings, metric) as new:
             draws = record.draw(metric, num_samples, **given, **settings)
             write_draws(new(f"draws/{name}.nc"), draws)
-            if hasattr(metric, "save"):
-                metric.save(new(f"draws/{name}.metric.safetensors"))
+            save: Any = getattr(metric, "save", None)
+            if save is not None:
+                save(new(f"draws/{name}.metric.safetensors"))
         return draws
 
     def _usual_metric(self, record: Method) -> CentroidMetric | None:
