@@ -49,11 +49,18 @@ class BatchedKernel(Protocol):
     True
     """
 
-    batched: bool
-    step_size: float
-    num_steps: int
-    statistics: Mapping[str, Tensor]
-    initial_params: Mapping[str, Tensor] | None
+    @property
+    def batched(self) -> bool: ...
+    @property
+    def step_size(self) -> float: ...
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def statistics(self) -> Mapping[str, Tensor]: ...
+    @property
+    def initial_params(self) -> Mapping[str, Tensor] | None: ...
+    @initial_params.setter
+    def initial_params(self, params: dict[str, Tensor]) -> None: ...
 
     def setup(self, warmup_steps: int) -> None:
         """Before the first transition, and after the starts are set."""
