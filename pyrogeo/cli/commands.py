@@ -10,6 +10,8 @@ from pyrogeo.cli.errors import one_line, run_folder
 
 __all__ = ["app"]
 
+Words = dict[str, Any]  # for a job
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -110,24 +112,10 @@ def fit(
       pyrogeo fit table.npy -o table-run --latent-dim 3 --epochs 300
       pyrogeo fit digits -o iwae-run --recipe iwae -O num_particles=10
     """
-    reading: dict[str, Any] = {
-        "labels": labels,
-        "size": size,
-        "grey": grey,
-        "standardize": standardize,
-    }
+    reading: Words = {"labels": labels, "size": size, "grey": grey, "standardize": standardize}
     reading |= {"broken": "skip" if skip_broken else "refuse", "seed": seed}
-    parts: dict[str, Any] = {
-        "network": network,
-        "guide": guide,
-        "likelihood": likelihood,
-        "beta": beta,
-    }
-    training: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-    }
+    parts: Words = {"network": network, "guide": guide, "likelihood": likelihood, "beta": beta}
+    training: Words = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     training |= {"patience": patience, "seed": seed, "device": device, "progress": progress}
     with one_line():
         parts["hidden"] = _numbers(hidden)
@@ -136,12 +124,7 @@ def fit(
 
 
 def _fit(
-    source: str,
-    out: Path,
-    latent_dim: int,
-    reading: dict[str, Any],
-    said: dict[str, Any],
-    training: dict[str, Any],
+    source: str, out: Path, latent_dim: int, reading: Words, said: Words, training: Words
 ) -> None:
     from pyrogeo.datasets import load
     from pyrogeo.jobs.fit import program, train

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,9 +66,12 @@ def fit_flow(
     if d < 2:
         raise ValueError("a flow needs at least 2 dimensions: in one, its coordinate sees no other")
     num_blocks = whole("num_blocks", num_blocks)
-    learning_rate = positive("learning_rate", learning_rate)
-    epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
-    patience = whole("patience", patience)
+    training: dict[str, Any] = {
+        "learning_rate": positive("learning_rate", learning_rate),
+        "epochs": whole("epochs", epochs),
+        "batch_size": whole("batch_size", batch_size),
+        "patience": whole("patience", patience),
+    }
     units = [n for n in map(whole_or_none, hidden) if n is not None and n >= d]
     if not units or len(units) < len(hidden):
         raise ValueError(f"hidden: expected layers of at least d = {d} units, got {hidden!r}")
@@ -75,16 +79,7 @@ def fit_flow(
     train, held_out = split(z, validation, seed)
     with forked(seed, z.device), torch.inference_mode(False), torch.enable_grad():
         flow = FlowNetworks(*standardisation(train), kind, num_blocks, units)
-        _maximise_likelihood(
-            flow,
-            train,
-            held_out,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            patience=patience,
-            progress=progress,
-        )
+        _maximise_likelihood(flow, train, held_out, progress=progress, **training)
     return AutoregressiveFlow(flow)
 
 
