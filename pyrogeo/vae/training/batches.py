@@ -172,11 +172,12 @@ def batches_of(data: Any, batch_size: int, what: str = "data") -> Batches:
         return TensorBatches(torch.as_tensor(data), batch_size)
     if isinstance(data, DataLoader):
         return LoaderBatches(data, what)
-    map_style = isinstance(data, MapStyle) and not isinstance(data, IterableDataset)
-    if map_style and isinstance(data, Items):
+    if isinstance(data, MapStyle) and not isinstance(data, IterableDataset):
+        if not isinstance(data, Items):
+            raise ValueError(f"{what}: {type(data).__name__} has no length; give it a __len__")
         return DatasetBatches(data, batch_size, what)
     raise ValueError(
-        f"{what}: expected a tensor or a NumPy array, a map-style torch Dataset with a length, a DataLoader or a "
+        f"{what}: expected a tensor or a NumPy array, a map-style torch Dataset, a DataLoader or a "
         f"pyrogeo.datasets.Dataset, got {type(data)}"
     )
 
