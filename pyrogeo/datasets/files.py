@@ -73,7 +73,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_file(
-    path: str | os.PathLike, header: bool | None = None, dense: bool = False
+    path: str | os.PathLike[str], header: bool | None = None, dense: bool = False
 ) -> tuple[Any, Any]:
     """The content of a file, an array or a frame, and the labels of an `.npz` file if it holds any.
 

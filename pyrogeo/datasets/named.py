@@ -15,9 +15,9 @@ SHIPPED = ("digits", "patches")
 
 
 def load(
-    data: str | os.PathLike,
+    data: str | os.PathLike[str],
     *,
-    labels: str | os.PathLike | None = None,
+    labels: str | os.PathLike[str] | None = None,
     label_column: str | None = None,
     header: bool | None = None,
     size: int = 32,

@@ -135,7 +135,7 @@ def _posterior(vae: VAE, data: Dataset) -> dict[str, Tensor]:
     tensors = {"examples": data.test[:_EXAMPLES]}
     if data.train_labels is not None:
         tensors["labels"] = data.train_labels
-    if data.location is not None:
+    if data.location is not None and data.scale is not None:
         tensors |= {"data_location": data.location, "data_scale": data.scale}
     q = vae.embed(data.train)
     if not has_moments(q):  # such a guide has embeddings only

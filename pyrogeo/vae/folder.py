@@ -14,7 +14,7 @@ from pyrogeo.errors import BrokenFileError
 
 __all__ = ["WORDS", "load_weights", "read_statement", "save", "size_of_weights"]
 
-PathLike = str | os.PathLike
+PathLike = str | os.PathLike[str]
 _WEIGHTS, WORDS = "weights.safetensors", "vae.json"
 _WEIGHTS_KIND, _WORDS_KIND = "weights of a pyrogeo VAE", "a pyrogeo VAE"
 

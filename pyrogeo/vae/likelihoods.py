@@ -149,9 +149,11 @@ def _called(network: nn.Module, z: Tensor) -> Tensor:
     """network(z), with z in the dtype of its parameters, if it has some."""
     tensors = itertools.chain(network.parameters(), network.buffers())
     like = next((t for t in tensors if t.is_floating_point()), z)
-    return network(z.to(like.dtype))
+    called: Tensor = network(z.to(like.dtype))
+    return called
 
 
 def _independent(distribution: dist.TorchDistribution, z: Tensor) -> dist.TorchDistribution:
     """All dimensions that the network put behind the leading shape of z belong to one datum."""
-    return distribution.to_event(len(distribution.batch_shape) - z.dim() + 1)
+    one: dist.TorchDistribution = distribution.to_event(len(distribution.batch_shape) - z.dim() + 1)
+    return one

@@ -51,11 +51,18 @@ class BatchedKernel(Protocol):
     True
     """
 
-    batched: bool
-    step_size: float
-    num_steps: int
-    statistics: Mapping[str, Tensor]
-    initial_params: Mapping[str, Tensor] | None
+    @property
+    def batched(self) -> bool: ...
+    @property
+    def step_size(self) -> float: ...
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def statistics(self) -> Mapping[str, Tensor]: ...
+    @property
+    def initial_params(self) -> Mapping[str, Tensor] | None: ...
+    @initial_params.setter
+    def initial_params(self, params: dict[str, Tensor]) -> None: ...
 
     def setup(self, warmup_steps: int) -> None:
         """Before the first transition, and after the starts are set."""
@@ -66,14 +73,14 @@ class BatchedKernel(Protocol):
     def diagnostics(self) -> Mapping[str, Any]:
         """What Pyro keeps after a run; may be empty."""
 
-    def logging(self) -> OrderedDict:
+    def logging(self) -> OrderedDict[str, str]:
         """What Pyro's own progress bar shows; may be empty."""
 
     def cleanup(self) -> None:
         """After the last transition."""
 
 
-def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
+def made_kernel(kernel: KernelFactory, potential: Callable[..., Any]) -> Any:
     """One kernel of a factory, to see that it is one.
 
     Args:

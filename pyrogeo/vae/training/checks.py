@@ -180,7 +180,7 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             )
 
 
-def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribution:
+def _made(part: str, problem: str, call: Callable[..., Any], argument: Tensor) -> Distribution:
     """What a part makes of one datum, if that is a Pyro distribution."""
     try:
         made = call(argument)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from pyro.infer import ELBO
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -80,7 +79,7 @@ class Learner:
     """
 
     vae: VAE
-    objective: ELBO
+    objective: Any  # an ELBO, whose class in Pyro does not say its methods
     traits: Traits
     optimizer: torch.optim.Optimizer
     scheduler: Any = None
@@ -153,8 +152,8 @@ class Checkpoint:
 
     def __init__(
         self,
-        path: str | os.PathLike | None,
-        earlier: str | os.PathLike | None = None,
+        path: str | os.PathLike[str] | None,
+        earlier: str | os.PathLike[str] | None = None,
         anew: bool = False,
         words: tuple[str, str] = ("checkpoint: {}", ""),
     ):
@@ -274,7 +273,7 @@ class Checkpoint:
         }
         write_state(self.path, content, _KIND)
 
-    def copy(self, path: str | os.PathLike) -> None:
+    def copy(self, path: str | os.PathLike[str]) -> None:
         """Writes to another path what the file holds now."""
         there = self.path if self.path is not None and self.path.exists() else self._source
         write_bytes(path, there.read_bytes())
@@ -317,7 +316,7 @@ def _of_the_number(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
     return f"; a {name} that depends on the number of epochs cannot go on to more of them"
 
 
-def _writable(path: str | os.PathLike) -> Path:
+def _writable(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
