@@ -96,7 +96,7 @@ def _points(value: Any) -> Any:
     return as_tensor("points", value)
 
 
-def _tensors_among(args: tuple, options: dict[str, Any]) -> list[Tensor]:
+def _tensors_among(args: tuple[Any, ...], options: dict[str, Any]) -> list[Tensor]:
     values = [getattr(x, "nodes", x) for x in (*args, *options.values())]  # nodes of curves
     return [x for x in values if torch.is_tensor(x)]
 

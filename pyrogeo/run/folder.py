@@ -63,7 +63,7 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.manifest = Manifest.read(self.path)
-        self._found_whole: dict[Path, tuple] = {}
+        self._found_whole: dict[Path, tuple[Any, ...]] = {}
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], statement: dict[str, Any]) -> "Folder":

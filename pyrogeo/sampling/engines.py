@@ -133,4 +133,5 @@ def _packed(chain: Chain) -> bytes:
             raise ValueError(
                 f"{name}: num_workers > 1 needs parts that can be pickled: {in_one_line(error)}; {_HERE}"
             ) from error
-    return cloudpickle.dumps(chain)
+    content: bytes = cloudpickle.dumps(chain)
+    return content

@@ -31,7 +31,7 @@ def save(vae: nn.Module, folder: PathLike) -> None:
 
 def _once_each(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Parts may share modules, a prior its guide's network say: their tensors are kept under one name."""
-    places: dict[tuple, str] = {}
+    places: dict[tuple[Any, ...], str] = {}
     for name in sorted(state):
         tensor = state[name]
         where = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())

@@ -134,9 +134,10 @@ def picture(distribution: Distribution) -> Tensor:
 
 def _or_none(distribution: Distribution, name: str) -> Tensor | None:
     try:
-        return getattr(distribution, name)
+        found: Tensor | None = getattr(distribution, name)
     except (NotImplementedError, AttributeError):
         return None
+    return found
 
 
 def _innermost(distribution: Distribution) -> str:

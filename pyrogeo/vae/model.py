@@ -17,7 +17,6 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from pyrogeo._checks import as_tensor, not_negative, whole
 from pyrogeo._random import forked
@@ -244,7 +243,7 @@ class VAE(nn.Module):
         Traceback (most recent call last):
         ValueError: expected floating-point numbers, got torch.uint8; for images of bytes, x.float() / 255, ...
         """
-        if x.dtype is not torch.bool and not self._support().is_discrete:
+        if x.dtype is not torch.bool and not self._is_of_integers():
             raise ValueError(
                 f"expected floating-point numbers, got {x.dtype}; for images of bytes, x.float() / 255, for "
                 "values as they are, x.float()"
@@ -254,10 +253,10 @@ class VAE(nn.Module):
             raise ValueError(f"{self.dtype} rounds integers of this size; use vae.double()")
         return cast
 
-    def _support(self) -> constraints.Constraint:
-        """Of the likelihood, at some latent point."""
+    def _is_of_integers(self) -> bool:
+        """Whether the likelihood's support is, at some latent point."""
         with self.evaluating(), forked(0, self.device):
-            return self.likelihood(self._cast(self.prior().sample((1,)))).support
+            return bool(self.likelihood(self._cast(self.prior().sample((1,)))).support.is_discrete)
 
     def log_likelihood(
         self,

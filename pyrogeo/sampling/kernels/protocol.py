@@ -104,7 +104,8 @@ def made_kernel(kernel: KernelFactory, potential: Callable[..., Any]) -> Any:
     try:
         made = kernel(potential_fn=potential)
     except Exception as error:
-        own = not isinstance(error, TypeError) or error.__traceback__.tb_next is not None
+        trace = error.__traceback__
+        own = not isinstance(error, TypeError) or (trace is not None and trace.tb_next is not None)
         how = "raised when called" if own else "is not called"  # its own code, or its signature
         raise ValueError(
             f"kernel: {name} {how} as kernel(potential_fn=...): {in_one_line(error)}"
@@ -124,7 +125,7 @@ def _name_of(kernel: Any) -> str:
     return getattr(kernel, "__name__", type(kernel).__name__)
 
 
-def _takes_a_potential(kernel: Callable) -> bool:
+def _takes_a_potential(kernel: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(kernel).parameters.values()
     except (TypeError, ValueError):  # a class that does not tell

@@ -79,8 +79,8 @@ def traits_of(objective: ELBO) -> Traits:
         "needs_entropy": not isinstance(objective, Trace_MMD),
         "reads_parameters": type(objective) not in _ASK_WHETHER,
     }
-    taken = Traits(**known)
-    return Traits(*(getattr(objective, name, value) for name, value in taken._asdict().items()))
+    said: dict[str, Any] = {n: getattr(objective, n, value) for n, value in known.items()}
+    return Traits(**said)
 
 
 class Objective(ELBO):
@@ -213,7 +213,7 @@ def mean_of(distribution: Any) -> Tensor:
     ValueError: this objective compares data with the mean of p(x|z), which Categorical has not; take an ELBO
     """
     try:
-        mean = distribution.mean
+        mean: Tensor | None = distribution.mean
     except NotImplementedError:
         mean = None
     if mean is None or mean.isnan().all():

@@ -208,7 +208,7 @@ class Checkpoint:
                 f"epochs: {self._source} has {len(saved['rows'])} already, expected at least as many, got "
                 f"{epochs}"
             )
-        self._check_parts(learner)
+        self._check_parts(learner, self._saved)
         _say_where_it_began(learner.vae, self._saved.get("start"), saved["best"])
         for name, part in learner.parts().items():
             with self._fitting(name):
@@ -218,16 +218,16 @@ class Checkpoint:
             saved["best"], saved["best_epoch"], [Row(**row) for row in saved["rows"]]
         )
 
-    def _check_parts(self, learner: Learner) -> None:
+    def _check_parts(self, learner: Learner, saved: Any) -> None:
         """Before any of them takes its state."""
         own = learner.vae.state_dict()
         with self._fitting("vae"):
-            check_weights(own, self._saved["state"]["best"])
-            if self._saved.get("start", own).keys() != own.keys():
+            check_weights(own, saved["state"]["best"])
+            if saved.get("start", own).keys() != own.keys():
                 raise ValueError("expected what training began with to have the same names")
         for name, part in learner.parts().items():
             with self._fitting(name):
-                check_part(name, part, self._saved["parts"][name])
+                check_part(name, part, saved["parts"][name])
 
     @contextlib.contextmanager
     def _fitting(self, name: str) -> Iterator[None]:
@@ -274,8 +274,14 @@ class Checkpoint:
         write_state(self.path, content, _KIND)
 
     def copy(self, path: str | os.PathLike[str]) -> None:
-        """Writes to another path what the file holds now."""
+        """Writes to another path what the file holds now.
+
+        Raises:
+            ValueError: where there is no file.
+        """
         there = self.path if self.path is not None and self.path.exists() else self._source
+        if there is None:
+            raise ValueError("there is no checkpoint to copy")
         write_bytes(path, there.read_bytes())
 
 
