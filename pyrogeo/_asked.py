@@ -16,6 +16,7 @@ from typing import Any
 __all__ = ["differing", "words_of"]
 
 _DEEPEST = 6
+_PLAIN: Any = object.__repr__
 
 
 def words_of(value: Any, depth: int = 0) -> Any:
@@ -52,7 +53,7 @@ def _of_object(value: Any, depth: int) -> Any:
         return {"is": _name(value), **within} if within else _name(value)
     if isinstance(value, type) or inspect.isroutine(value):
         return _name(value)
-    said = "" if type(value).__repr__ is object.__repr__ else repr(value)
+    said = "" if type(value).__repr__ is _PLAIN else repr(value)
     if said and " at 0x" not in said:
         return said
     own = {k: v for k, v in getattr(value, "__dict__", {}).items() if not k.startswith("_")}
@@ -90,7 +91,8 @@ def _within(function: FunctionType) -> dict[str, Any]:
 
 def _of_code(code: CodeType) -> tuple[list[str], list[Any]]:
     """Global names and constants, also of the functions within."""
-    names, constants = list(code.co_names), []
+    names = list(code.co_names)
+    constants: list[Any] = []
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             inner = _of_code(constant)

@@ -139,7 +139,7 @@ def as_tensor(name: str, value: Any) -> Tensor:
         if isinstance(value, (list, tuple)) and value and all(map(torch.is_tensor, value)):
             return torch.stack(list(value))
         if np.ma.isMaskedArray(value) and np.ma.is_masked(value):
-            value = value.astype(float).filled(math.nan)
+            value = np.ma.filled(value.astype(float), math.nan)
         array = np.asarray(value)
         if array.dtype.kind not in "biuf" or isinstance(value, (str, bytes)):
             raise TypeError(array.dtype)

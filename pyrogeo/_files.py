@@ -29,7 +29,7 @@ __all__ = [
     "write_json",
 ]
 
-PathLike = str | os.PathLike
+PathLike = str | os.PathLike[str]
 Schema = TypeVar("Schema")
 
 _LARGEST = 16 * 2**20  # bytes of JSON, which take some twenty times as many in memory

@@ -64,7 +64,7 @@ def digest_of(tensors: Mapping[str, Tensor | None]) -> str:
             continue
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         plain = tensor.detach().cpu().contiguous().reshape(-1)
-        found.update(memoryview(plain.view(torch.uint8).numpy()))
+        found.update(plain.view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -168,7 +168,7 @@ def _check_declared(path: Path, file: Any, held: Mapping[str, Held] | None) -> N
     if unknown := found.keys() - held.keys():
         names = ", ".join(sorted(unknown))
         raise BrokenFileError(f"{path} does not fit: it has {printable(names, 200)} too much")
-    known: dict[str, Any] = {}
+    known: dict[int | str, Any] = {}
     for name, declared in found.items():
         shape, dtype = tuple(declared.get_shape()), str(declared.get_dtype())
         if not _fits(held[name].shape, shape, known):
@@ -180,7 +180,9 @@ def _check_declared(path: Path, file: Any, held: Mapping[str, Held] | None) -> N
             raise BrokenFileError(f"{path} does not fit: {name} has numbers of type {dtype}")
 
 
-def _fits(pattern: tuple[int | str, ...], shape: tuple[int, ...], known: dict[str, Any]) -> bool:
+def _fits(
+    pattern: tuple[int | str, ...], shape: tuple[int, ...], known: dict[int | str, Any]
+) -> bool:
     """Whether a shape is as the pattern says; what its letters stand for is added to `known`."""
     if pattern[-1:] == ("...",):
         pattern, rest = pattern[:-1], shape[len(pattern) - 1 :]

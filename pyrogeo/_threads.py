@@ -48,7 +48,7 @@ def _free_cores() -> float:
     )
     try:
         with open("/proc/loadavg") as file:
-            running = int(file.read().split()[3].split("/")[0]) - _own_running_threads()
+            running: float = int(file.read().split()[3].split("/")[0]) - _own_running_threads()
     except OSError:
         running = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
     return cores - running

@@ -85,7 +85,9 @@ class Proposal(Protocol):
     True
     """
 
-    scale: Tensor | float
+    @property
+    def scale(self) -> Tensor | float:
+        """In whose units positions move."""
 
     def sample(self, n: int) -> Tensor:
         """`n` independent draws of shape `(n, d)`, from torch's global generator."""
@@ -152,7 +154,9 @@ def anneal(
     z = proposal.sample(n)
     step_size = 1.0 * z.shape[1] ** -0.25
     beta, log_normalizer = 0.0, 0.0
-    temperatures, ess, acceptance = [], [], []
+    temperatures: list[float] = []
+    ess: list[float] = []
+    acceptance: list[float] = []
     while beta < 1:
         ratio = target.value(z) - proposal.log_prob(z)
         if not (ratio < torch.inf).all() or (ratio == -torch.inf).all():
@@ -165,7 +169,9 @@ def anneal(
         if beta == 1 and normalizer_only:
             break
         z, rate, step_size = _move(target, proposal, z, beta, step_size)
-        temperatures.append(beta), ess.append(share), acceptance.append(rate)
+        temperatures.append(beta)
+        ess.append(share)
+        acceptance.append(rate)
     return Population(z, log_normalizer, tuple(temperatures), tuple(ess), tuple(acceptance))
 
 
@@ -265,7 +271,8 @@ def _move(
 ) -> tuple[Tensor, float, float]:
     """Jumps and trajectories that leave γ_β invariant; the step size follows the acceptance."""
     value_and_grad = tempered(target, proposal, beta)
-    state, rates = State(z, *value_and_grad(z)), []
+    state = State(z, *value_and_grad(z))
+    rates: list[float] = []
     while len(rates) < _SWEEPS[beta == 1] or (rates[-1] < 0.5 and len(rates) < _MOST_SWEEPS):
         state = _jump(proposal, state, value_and_grad)
         jitter = 0.8 + 0.4 * torch.rand_like(state.value)[:, None]

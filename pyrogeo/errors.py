@@ -4,6 +4,8 @@ A mistake in what was passed in raises `ValueError` at the door; `BrokenFileErro
 The arithmetic errors here are different: the input was fine and the computation failed.
 """
 
+from typing import Any
+
 __all__ = [
     "BrokenFileError",
     "GeodesicWarning",
@@ -47,7 +49,7 @@ class NonFiniteLossError(ArithmeticError):
             "back. A smaller learning rate, or bounded log-variances, usually helps."
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _non_finite_loss_error, (self.args[0], self.epoch, self.batch)
 
 

@@ -78,14 +78,14 @@ def leapfrog(
     tensor([[1.0000]])
     """
     z, _, gradient = state
-    full = torch.is_tensor(scale) and scale.dim() == 2
+    matrix = scale if torch.is_tensor(scale) and scale.dim() == 2 else None
     value = state.value
     for step in range(num_steps + 1):
         half = 0.5 if step in (0, num_steps) else 1.0
-        pull = gradient @ scale if full else gradient * scale
+        pull = gradient * scale if matrix is None else gradient @ matrix
         momentum = momentum + half * step_size * pull
         if step < num_steps:
-            z = z + step_size * (momentum @ scale.T if full else momentum * scale)
+            z = z + step_size * (momentum * scale if matrix is None else momentum @ matrix.T)
             value, gradient = value_and_grad(z)
     return State(z, value, gradient), momentum
 

@@ -5,6 +5,7 @@ for it here, and from nothing else of ours.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -243,3 +244,16 @@ def test_names_of_the_top_level():
         [sys.executable, "-m", "pyrogeo", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"pyrogeo {pyrogeo.__version__}\n"
+
+
+def test_ignored_types_are_few_and_say_why():
+    said = [
+        (path.name, line)
+        for path in PACKAGE.rglob("*.py*")
+        if path.suffix in (".py", ".pyi")
+        for line in path.read_text().splitlines()
+        if "type: ignore" in line
+    ]
+    assert len(said) <= 25
+    for file, line in said:
+        assert re.search(r"# type: ignore\[[\w-]+\]  # \S", line), f"{file}: no reason in {line!r}"

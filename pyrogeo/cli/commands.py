@@ -10,6 +10,8 @@ from pyrogeo.cli.errors import one_line, run_folder
 
 __all__ = ["app"]
 
+Words = dict[str, Any]  # for a job
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -110,8 +112,8 @@ def fit(
       pyrogeo fit digits -o iwae-run --recipe iwae -O num_particles=10
     """
     reading |= {"broken": "skip" if reading.pop("skip_broken") else "refuse", "seed": seed}
-    parts = {"network": network, "guide": guide, "likelihood": likelihood, "beta": beta}
-    training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    parts: Words = {"network": network, "guide": guide, "likelihood": likelihood, "beta": beta}
+    training: Words = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     training |= {"patience": patience, "seed": seed, "device": device, "progress": progress}
     training["force"] = force
     with one_line():
@@ -121,7 +123,7 @@ def fit(
 
 
 def _fit(
-    source: str, out: Path, latent_dim: int, reading: dict, said: dict, training: dict
+    source: str, out: Path, latent_dim: int, reading: Words, said: Words, training: Words
 ) -> None:
     from pyrogeo.datasets import load
     from pyrogeo.jobs.fit import program, train
@@ -193,10 +195,10 @@ def sample(
     """
     settings = {"num_chains": chains, "warmup_steps": warmup, "num_steps": num_steps}
     settings |= {"num_workers": workers}
-    shape = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
+    asked = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
     with one_line():
         given = {setting: value for setting, value in settings.items() if value is not None}
-        shape = {setting: value for setting, value in shape.items() if value is not None}
+        shape = {setting: value for setting, value in asked.items() if value is not None}
         run_folder(run)
         from pyrogeo.jobs.sample import sample_run
 

@@ -12,6 +12,8 @@ from pyrogeo.sampling.methods import METHODS
 
 __all__: list[str] = []
 
+Command = Callable[..., None]
+
 _WAYS = "; ".join(f"{name}: {record.summary}" for name, record in METHODS.items())
 
 RunFolder = Annotated[
@@ -147,7 +149,7 @@ DrawsName = Annotated[
 ]
 
 
-def takes(name: str, group: dict[str, tuple[Any, Any]]) -> Callable[[Callable], Callable]:
+def takes(name: str, group: dict[str, tuple[Any, Any]]) -> Callable[[Command], Command]:
     """A command whose parameter of that name is a dictionary of a group's options.
 
     Args:
@@ -155,7 +157,7 @@ def takes(name: str, group: dict[str, tuple[Any, Any]]) -> Callable[[Callable], 
         group: type and default of each option.
     """
 
-    def with_options(command: Callable) -> Callable:
+    def with_options(command: Command) -> Command:
         @functools.wraps(command)
         def called(**given: Any) -> None:
             command(**{name: {option: given.pop(option) for option in group}}, **given)
@@ -170,8 +172,9 @@ def takes(name: str, group: dict[str, tuple[Any, Any]]) -> Callable[[Callable], 
                 ]
             else:
                 mine.append(parameter.replace(kind=kind))
-        called.__signature__ = inspect.Signature(mine)  # type: ignore[attr-defined]
-        called.__annotations__ = {parameter.name: parameter.annotation for parameter in mine}
+        taken: Any = called  # functions declare no signature of their own
+        taken.__signature__ = inspect.Signature(mine)
+        taken.__annotations__ = {parameter.name: parameter.annotation for parameter in mine}
         return called
 
     return with_options

@@ -74,7 +74,8 @@ def from_array(
     is_path = isinstance(data, (str, os.PathLike))
     name = Path(data).name if is_path else "array"
     content, beside = read_file(data, header, dense) if is_path else (data, None)
-    frame, columns = as_frame(content), ()
+    frame = as_frame(content)
+    columns: tuple[str, ...] = ()
     if frame is not None:
         x, columns, column = from_frame(_dense_frame(frame, dense), label_column)
         beside = column if beside is None else beside
@@ -116,7 +117,8 @@ def _as_array(data: Any, dense: bool) -> np.ndarray:
     """An array of what is none yet; a masked one stays so."""
     if hasattr(data, "toarray"):  # SciPy's sparse matrices and arrays
         _check_dense(dense, data.shape, data.dtype.itemsize)
-        return data.toarray()
+        made: np.ndarray = data.toarray()
+        return made
     if torch.is_tensor(data) and data.layout != torch.strided:
         _check_dense(dense, data.shape, data.element_size())
         data = data.to_dense()
@@ -129,7 +131,7 @@ def _as_array(data: Any, dense: bool) -> np.ndarray:
     try:
         if torch.is_tensor(data):
             data = data.detach().cpu()
-            return (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+            data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
         return np.asarray(data)
     except (ValueError, TypeError) as error:
         raise ValueError(
@@ -173,7 +175,7 @@ def _numbers(x: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarr
         x = np.where(mask, np.zeros((), x.dtype), x)  # what lies beneath has no meaning
         mask = channels_first(mask)[0]
     x, has_opacity = channels_first(x)
-    said = []
+    said: list[str] = []
     x = _as_intensities(x, has_opacity, value_range, said)
     if said:
         warnings.warn("; ".join(said), PyrogeoWarning, stacklevel=3)

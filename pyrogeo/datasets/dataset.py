@@ -1,6 +1,7 @@
 """Tensors, labels and splits."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from pyrogeo._checks import share
 
-__all__ = ["PARTS", "Dataset", "cut", "narrowed", "split", "standardized"]
+__all__ = ["PARTS", "Dataset", "cut", "narrowed", "parted", "split", "standardized"]
 
 PARTS = ("train", "validation", "test")
 
@@ -144,7 +145,8 @@ def cut(n: int, y: np.ndarray | None, part: float, seed: int) -> tuple[np.ndarra
         counts = np.unique(y, return_counts=True)[1]
         if counts.min() < 2 or min(size, n - size) < len(counts):
             y = None
-    return train_test_split(np.arange(n), test_size=size, stratify=y, random_state=seed)
+    stay, out = train_test_split(np.arange(n), test_size=size, stratify=y, random_state=seed)
+    return stay, out
 
 
 def split(
@@ -171,11 +173,34 @@ def split(
         raise ValueError(f"expected at least 3 {what} to split in three parts, got {len(units)}")
     classes_of = None if y is None else y.numpy()[first]
     rest, held_out = cut(len(units), classes_of, test, seed)
-    of_rest = None if y is None else classes_of[rest]
+    of_rest = None if classes_of is None else classes_of[rest]
     train, middle = cut(len(rest), of_rest, validation, seed)
-    parts = [units_to_rows(chosen, unit_of) for chosen in (rest[train], rest[middle], held_out)]
-    labels = (None,) * 3 if y is None else tuple(y[p] for p in parts)
-    return Dataset(*(x[p] for p in parts), *labels, name=name, classes=classes, columns=columns)
+    chosen = {"train": rest[train], "validation": rest[middle], "test": held_out}
+    rows = {part: units_to_rows(of_part, unit_of) for part, of_part in chosen.items()}
+    labels = {part: None if y is None else y[rows[part]] for part in PARTS}
+    return parted(x, rows, labels, name, classes, columns)
+
+
+def parted(
+    x: Tensor,
+    rows: Mapping[str, np.ndarray],
+    labels: Mapping[str, Tensor | None],
+    name: str,
+    classes: tuple[str, ...],
+    columns: tuple[str, ...] = (),
+) -> Dataset:
+    """The data of some rows for each part, with the part's labels."""
+    return Dataset(
+        train=x[rows["train"]],
+        validation=x[rows["validation"]],
+        test=x[rows["test"]],
+        train_labels=labels["train"],
+        validation_labels=labels["validation"],
+        test_labels=labels["test"],
+        name=name,
+        classes=classes,
+        columns=columns,
+    )
 
 
 def units_to_rows(chosen: np.ndarray, unit_of: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import itertools
 import lzma
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_file(
-    path: str | os.PathLike, header: bool | None = None, dense: bool = False
+    path: str | os.PathLike[str], header: bool | None = None, dense: bool = False
 ) -> tuple[Any, Any]:
     """The content of a file, an array or a frame, and the labels of an `.npz` file if it holds any.
 
@@ -182,7 +182,7 @@ def _read_text(path: Path, header: bool | None) -> pd.DataFrame:
 
 
 def _first_lines(path: Path) -> list[str]:
-    packed = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    packed: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     with packed.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8-sig") as file:
         lines = [line for line in itertools.islice(file, _LOOKED_AT) if line.strip()]
     return [line.lstrip("# ") if i == 0 else line for i, line in enumerate(lines)]

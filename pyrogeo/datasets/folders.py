@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyrogeo._checks import share, whole, whole_or_none
 from pyrogeo.datasets.arrays import check_missing
-from pyrogeo.datasets.dataset import PARTS, Dataset, cut, split, units_to_rows
+from pyrogeo.datasets.dataset import PARTS, Dataset, cut, parted, split, units_to_rows
 from pyrogeo.datasets.files import advice
 from pyrogeo.datasets.images import (
     BrokenImageError,
@@ -44,7 +44,7 @@ _SPLITS = {
 
 
 def from_folder(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     size: tuple[int, int] = (32, 32),
     mode: str = "RGB",
     *,
@@ -114,12 +114,23 @@ def from_folder(
     held = {"validation": share("validation", validation), "test": share("test", test)}
     if parts.keys() == {""}:
         stacks = np.unique([str(file) for file in sources], return_inverse=True)[1]
-        return split(x, y, **held, seed=seed, name=folder.name, classes=names, groups=stacks)
+        return split(
+            x, y, validation=held["validation"], test=held["test"], seed=seed, name=folder.name,
+            classes=names, groups=stacks,
+        )  # fmt: skip
     part_of = {file: part for part, (_, inside) in parts.items() for file in inside}
     return _as_laid_out(x, y, sources, part_of, held, seed, folder.name, names)
 
 
-def _checked(size, mode, value_range, missing, pages, max_pixels, broken) -> Wish:
+def _checked(
+    size: Sequence[int],
+    mode: str,
+    value_range: tuple[float, float] | None,
+    missing: str,
+    pages: str,
+    max_pixels: int,
+    broken: str,
+) -> Wish:
     if mode not in ("RGB", "L") or broken not in ("refuse", "skip"):
         raise ValueError(
             f"expected mode 'RGB' or 'L' and broken 'refuse' or 'skip', got {mode!r}, {broken!r}"
@@ -130,7 +141,8 @@ def _checked(size, mode, value_range, missing, pages, max_pixels, broken) -> Wis
         raise ValueError(f"size: expected a positive height and width, got {size}")
     check_missing(missing)
     limit = whole("max_pixels", max_pixels)
-    return Wish(tuple(size), mode, checked_range(value_range), missing, pages, limit)
+    height, width = size
+    return Wish((height, width), mode, checked_range(value_range), missing, pages, limit)
 
 
 def _visible_images(folder: Path) -> list[Path]:
@@ -173,7 +185,7 @@ def _parts(folder: Path, files: list[Path]) -> dict[str, tuple[Path, list[Path]]
         raise ValueError(
             f"{folder} holds {', '.join(sorted(named))} but no train; name the folder in it"
         )
-    parts = {}
+    parts: dict[str, tuple[Path, list[Path]]] = {}
     for top, part in named.items():
         if part in parts:
             raise ValueError(
@@ -236,8 +248,8 @@ def _read(folder: Path, files: list[Path], wish: Wish, skip: bool) -> tuple[Tens
         raise ValueError(f"{folder} holds no images that can be read ({which})")
     said = [f"skipped {len(broken)} files ({which})"] if broken else []
     said += [f"{folder.name}: {'; '.join(words)}"] if (words := tally.words()) else []
-    for words in said:
-        warnings.warn(words, PyrogeoWarning, stacklevel=3)
+    for sentence in said:
+        warnings.warn(sentence, PyrogeoWarning, stacklevel=3)
     return torch.from_numpy(np.stack(pixels)), sources
 
 
@@ -286,8 +298,10 @@ def _as_laid_out(
             stacklevel=3,
         )
     rows = {part: units_to_rows(chosen[part], unit_of) for part in PARTS}
-    found = Dataset(*(x[rows[part]] for part in PARTS), name=name, classes=classes)
-    if y is None:
-        return found
-    given = {f"{part}_labels": y[rows[part]] for part in PARTS}
-    return replace(found, **{k: None if (part < 0).any() else part for k, part in given.items()})
+    given = {part: None if y is None else _if_known(y[rows[part]]) for part in PARTS}
+    return parted(x, rows, given, name, classes)
+
+
+def _if_known(labels: Tensor) -> Tensor | None:
+    """None where some are missing."""
+    return None if (labels < 0).any() else labels

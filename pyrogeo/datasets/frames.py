@@ -85,7 +85,8 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
     if isinstance(kind, pd.CategoricalDtype):
         words = [word for word in column.cat.categories if isinstance(word, str)]
     elif pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers: np.ndarray = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return numbers
     else:
         words = [word for word in column.dropna().head(1000) if isinstance(word, str)]
     what = f"words, such as {_strange(words)!r}" if words else str(kind)

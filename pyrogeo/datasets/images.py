@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pyrogeo.datasets.intensities import laid_on_white, scaled
 
@@ -112,7 +112,7 @@ def read_image(file: Path, wish: Wish, tally: Tally) -> list[np.ndarray]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
     """Not by its name: Pillow then maps it into memory, and misreads TIFF that is to be turned."""
     with file.open("rb") as stream, Image.open(stream) as image:
         yield image
@@ -127,7 +127,7 @@ def _check_size(image: Image.Image, wish: Wish) -> None:
         )
 
 
-def _pages(image: Image.Image, tally: Tally) -> list[int]:
+def _pages(image: ImageFile.ImageFile, tally: Tally) -> list[int]:
     """Pages that are pictures of their own: no previews, no reduced copies."""
     n = getattr(image, "n_frames", 1)
     if n == 1:
@@ -140,14 +140,16 @@ def _pages(image: Image.Image, tally: Tally) -> list[int]:
     kept = []
     for page in range(n):
         image.seek(page)
-        if not image.tag_v2.get(_SUBFILE, 0) & 1:
+        if not getattr(image, "tag_v2", {}).get(_SUBFILE, 0) & 1:
             kept.append(page)
     if kept and len(kept) < n:
         tally.converted["reduced copies left out"] += 1
     return kept or [0]
 
 
-def _page(image: Image.Image, file: Path, page: int, wish: Wish, tally: Tally) -> np.ndarray:
+def _page(
+    image: ImageFile.ImageFile, file: Path, page: int, wish: Wish, tally: Tally
+) -> np.ndarray:
     image.seek(page)
     _check_size(image, wish)
     tally.images += 1
@@ -163,7 +165,7 @@ def _page(image: Image.Image, file: Path, page: int, wish: Wish, tally: Tally) -
     return _fitted(_intensities(x, white, wish, tally), wish)
 
 
-def _is_wide(image: Image.Image) -> bool:
+def _is_wide(image: ImageFile.ImageFile) -> bool:
     """Whether it has one channel of more than 8 bits, or of signed numbers."""
     signed = image.format == "TIFF" and 2 in _tag(image, _SAMPLE_FORMAT)
     return (
@@ -171,7 +173,7 @@ def _is_wide(image: Image.Image) -> bool:
     )
 
 
-def _grey_numbers(image: Image.Image) -> tuple[np.ndarray, float | None]:
+def _grey_numbers(image: ImageFile.ImageFile) -> tuple[np.ndarray, float | None]:
     """Numbers of shape `(H, W, 1)` or, with opacity, `(H, W, 2)`, and what is white."""
     raw, tags = _raw_mode(image), getattr(image, "tag_v2", {})
     clear = image.info.get("transparency")
@@ -196,7 +198,7 @@ def _grey_numbers(image: Image.Image) -> tuple[np.ndarray, float | None]:
     return x[..., None], white
 
 
-def _is_deep(image: Image.Image) -> bool:
+def _is_deep(image: ImageFile.ImageFile) -> bool:
     """Whether it has several channels of more than 8 bits, of which Pillow would keep 8."""
     if image.format == "PPM":
         return image.mode == "RGB" and any(
@@ -205,7 +207,7 @@ def _is_deep(image: Image.Image) -> bool:
     return ";16" in _raw_mode(image) or max(_tag(image, _BITS)) > 8
 
 
-def _deep_colours(image: Image.Image, file: Path, page: int, tally: Tally) -> np.ndarray:
+def _deep_colours(image: ImageFile.ImageFile, file: Path, page: int, tally: Tally) -> np.ndarray:
     """Numbers of 16 bits, of shape `(H, W, 2, 3 or 4)`."""
     raw, size, clear = _raw_mode(image), image.size, image.info.get("transparency")
     if raw == "LA;16B":  # four bytes: the two of grey, the two of opacity
@@ -224,7 +226,7 @@ def _deep_colours(image: Image.Image, file: Path, page: int, tally: Tally) -> np
         )
     high = _decoded(file, page, f"{colours};16{order}").astype(np.uint16)
     low = _decoded(file, page, f"{colours};16{'B' if order == 'L' else 'L'}")
-    x = (high << 8) | low
+    x: np.ndarray = (high << 8) | low
     if isinstance(clear, tuple) and x.shape[-1] == 3:
         opacity = np.where((x == np.array(clear)).all(-1), 0, 65535).astype(np.uint16)
         x = np.concatenate([x, opacity[..., None]], -1)
@@ -255,11 +257,11 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _arguments(tile: Any) -> tuple:
+def _arguments(tile: Any) -> tuple[Any, ...]:
     return tile[3] if isinstance(tile[3], tuple) else (tile[3],)
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _raw_mode(image: ImageFile.ImageFile) -> str:
     """How its channels lie in the file; empty where that is not said."""
     found = {str(_arguments(tile)[0]) for tile in image.tile if tile[3]}
     return found.pop() if len(found) == 1 else ""
@@ -320,8 +322,8 @@ def _plain(image: Image.Image, tally: Tally) -> Image.Image:
             image = image.convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        clear = image.getextrema()[3][0] < 255
-        tally.converted["transparency laid on white"] += clear
+        extrema: Any = image.getextrema()  # of each channel
+        tally.converted["transparency laid on white"] += extrema[3][0] < 255
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return _in_mode(image, "L" if image.mode in ("1", "L") else "RGB")
 

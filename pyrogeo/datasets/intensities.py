@@ -79,7 +79,8 @@ def scaled(
                 "pass value_range=(LOW, HIGH)"
             )
         wide = np.float32 if x.dtype.itemsize <= 2 else np.float64
-        return (x.astype(wide) / wide(white)).astype(np.float32, copy=False), 0
+        numbers: np.ndarray = x.astype(wide)
+        return (numbers / wide(white)).astype(np.float32, copy=False), 0
     low, high = (np.nanmin(x), np.nanmax(x)) if not np.isnan(x).all() else (0, 0)
     if low < -_SLACK or high > 1 + _SLACK:
         raise ValueError(

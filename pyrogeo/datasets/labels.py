@@ -37,8 +37,8 @@ def as_labels(labels: Any, n: int) -> tuple[Tensor | None, tuple[str, ...]]:
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_integer_dtype(column.dtype):
         return torch.tensor(column.to_numpy(dtype=np.int64)), ()
     if all(isinstance(label, (str, bytes)) for label in column):
-        words = [label.decode() if isinstance(label, bytes) else label for label in column]
-        classes, index = np.unique(np.array(words, dtype=str), return_inverse=True)
+        plain = [label.decode() if isinstance(label, bytes) else label for label in column]
+        classes, index = np.unique(np.array(plain, dtype=str), return_inverse=True)
         return torch.from_numpy(index), tuple(str(c) for c in classes)
     kind = "a mixture of kinds" if column.dtype == object else column.dtype
     raise ValueError(f"expected integers or words as labels, got {kind}")
@@ -50,7 +50,8 @@ def _as_column(labels: Any, n: int) -> pd.Series:
     if torch.is_tensor(labels):
         labels = labels.detach().cpu().numpy()
     if isinstance(labels, np.ma.MaskedArray):
-        labels = np.where(np.ma.getmaskarray(labels), None, labels.data.astype(object))
+        absent = np.array(None, dtype=object)
+        labels = np.where(np.ma.getmaskarray(labels), absent, labels.data.astype(object))
     if not isinstance(labels, (pd.Series, pd.Categorical, pd.Index)):
         if not pd.api.types.is_extension_array_dtype(getattr(labels, "dtype", None)):
             labels = np.asarray(labels).squeeze()

@@ -11,13 +11,15 @@ from pyrogeo.datasets.shipped import digits, patches
 
 __all__ = ["SHIPPED", "load"]
 
+Words = dict[str, Any]  # options by name
+
 SHIPPED = ("digits", "patches")
 
 
 def load(
-    data: str | os.PathLike,
+    data: str | os.PathLike[str],
     *,
-    labels: str | os.PathLike | None = None,
+    labels: str | os.PathLike[str] | None = None,
     label_column: str | None = None,
     header: bool | None = None,
     size: int = 32,
@@ -54,10 +56,10 @@ def load(
     >>> load("digits").event_shape
     (1, 8, 8)
     """
-    of_files = {"labels": labels, "label_column": label_column, "header": header}
+    of_files: Words = {"labels": labels, "label_column": label_column, "header": header}
     of_files["dense"] = dense or None
-    of_images = {"pages": None if pages == "refuse" else pages, "max_pixels": max_pixels}
-    both = {"value_range": value_range, "missing": missing, "seed": seed}
+    of_images: Words = {"pages": None if pages == "refuse" else pages, "max_pixels": max_pixels}
+    both: Words = {"value_range": value_range, "missing": missing, "seed": seed}
     if data in SHIPPED:
         _refuse({**of_files, **of_images, "value_range": value_range}, f"{data} ships")
         return digits(seed=seed) if data == "digits" else patches(size, seed=seed)
@@ -74,7 +76,7 @@ def load(
     return from_array(path, **of_files, **both)
 
 
-def _refuse(options: dict[str, Any], why: str) -> None:
+def _refuse(options: Words, why: str) -> None:
     """Options that are of other data are no mere words without effect."""
     given = [name for name, value in options.items() if value is not None]
     if given:

@@ -65,10 +65,9 @@ def patches(
     photographs = [torch.from_numpy(p.copy()).permute(2, 0, 1) for p in load_sample_images().images]
     height, width = photographs[0].shape[1:]
     borders = [0, round(0.7 * width), round(0.85 * width), width]
-    most, given = borders[2] - borders[1], size
-    size = whole_or_none(given)
-    if size is None or not 1 <= size <= most:
-        raise ValueError(f"size must be 1 to {most} pixels, got {given!r}")
+    most, pixels = borders[2] - borders[1], whole_or_none(size)
+    if pixels is None or not 1 <= pixels <= most:
+        raise ValueError(f"size must be 1 to {most} pixels, got {size!r}")
     generator = np.random.default_rng(seed)
     parts, labels = [], []
     for given, low, high in zip((train, validation, test), borders, borders[1:], strict=False):
@@ -76,12 +75,16 @@ def patches(
         if count < 1:
             raise ValueError(f"expected at least one patch of each part, got {given!r}")
         which = np.arange(count) % 2
-        top = generator.integers(0, height - size + 1, count)
-        left = generator.integers(low, high - size + 1, count)
+        top = generator.integers(0, height - pixels + 1, count)
+        left = generator.integers(low, high - pixels + 1, count)
         cut = [
-            photographs[w][:, t : t + size, s : s + size]
+            photographs[w][:, t : t + pixels, s : s + pixels]
             for w, t, s in zip(which, top, left, strict=True)
         ]
         parts.append(torch.stack(cut).float() / 255)
         labels.append(torch.from_numpy(which))
-    return Dataset(*parts, *labels, name="patches", classes=("temple", "flower"))
+    (train_x, validation_x, test_x), (train_y, validation_y, test_y) = parts, labels
+    return Dataset(
+        train_x, validation_x, test_x, train_y, validation_y, test_y,
+        name="patches", classes=("temple", "flower"),
+    )  # fmt: skip

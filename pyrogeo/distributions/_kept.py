@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from pyrogeo._random import derived_seed
 from pyrogeo.geometry import Metric
 
 __all__ = ["Kept", "seed_of"]
+
+T = TypeVar("T")
 
 
 class Kept:
@@ -27,14 +29,16 @@ class Kept:
 
     def __init__(self, metric: Metric, facts: dict[str, Any] | None = None):
         self.metric, self.key = metric, _state(metric)
-        self.facts, self.pool = dict(facts or {}), None
+        self.facts = dict(facts or {})
+        self.pool: Tensor | None = None
 
-    def fact(self, name: str, make: Callable[[], Any]) -> Any:
+    def fact(self, name: str, make: Callable[[], T]) -> T:
         """What was computed under this name, or now is."""
         self._forget_if_changed()
         if name not in self.facts:
             self.facts[name] = make()
-        return self.facts[name]
+        known: T = self.facts[name]
+        return known
 
     def keep(self, name: str, value: Any) -> None:
         """In the place of what was known before."""
@@ -55,12 +59,12 @@ class Kept:
         if key != self.key:
             self.key, self.facts, self.pool = key, {}, None
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         self._forget_if_changed()
         return Kept, (self.metric, self.facts)
 
 
-def _state(metric: Metric) -> tuple:
+def _state(metric: Metric) -> tuple[tuple[Any, ...], ...]:
     """Changes when a tensor of the metric is replaced or written to, and costs no look at its numbers."""
     tensors = metric.state_dict().values()
     return tuple((t.data_ptr(), t._version, t.dtype, t.device) for t in tensors)

@@ -1,7 +1,8 @@
 """The geometric mixture: what √det G becomes where centroids do not overlap."""
 
 import math
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -12,7 +13,7 @@ from pyrogeo._checks import as_tensor
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.geometry.precision import floating_point, in_precision_of_the_metric
 
-__all__ = ["GeometricMixture", "HasCentroids", "StartingLaw", "log_components"]
+__all__ = ["GeometricMixture", "HasCentroids", "StartingLaw", "has_centroids", "log_components"]
 
 _VACUUM_WEIGHT = (0.015, 0.985)  # bounds of the vacuum's share of p₀
 
@@ -42,6 +43,18 @@ class HasCentroids(Protocol):
         """A typical Lᵢ: a vector `(d,)` of standard deviations, or a matrix `(d, d)`."""
 
 
+def has_centroids(metric: Any) -> TypeGuard[CentroidMetric]:
+    """Whether a metric can do what the mixture asks; its numbers are taken to be there then.
+
+    Numbers are often buffers of a module, which from Python 3.12 on an instance check does not see.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> has_centroids(Euclidean())
+    False
+    """
+    return isinstance(metric, HasCentroids)
+
+
 class GeometricMixture(TorchDistribution):
     """Equal weights on N(cᵢ, (ρ²/d) Σᵢ): normalised, and sampled exactly.
 
@@ -66,7 +79,7 @@ class GeometricMixture(TorchDistribution):
     torch.float32
     """
 
-    arg_constraints: ClassVar[dict] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
 
     def __init__(
@@ -76,7 +89,7 @@ class GeometricMixture(TorchDistribution):
         *,
         dtype: torch.dtype | None = None,
     ):
-        if not isinstance(metric, HasCentroids):
+        if not has_centroids(metric):
             raise ValueError(f"expected a CentroidMetric, got {type(metric)}")
         self.metric, self.dtype = metric, floating_point("dtype", dtype)
         super().__init__(event_shape=torch.Size((metric.dimension,)), validate_args=validate_args)
@@ -100,7 +113,7 @@ class GeometricMixture(TorchDistribution):
         z = z.to(self.metric.centroids.dtype)
         return self.metric.in_blocks(lambda block: self._log_components(block).argmax(-1), z)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         metric, centroids, n = self.metric, self.metric.centroids, shape[:-1].numel()
         index = torch.randint(metric.n_centroids, (n,), device=centroids.device)

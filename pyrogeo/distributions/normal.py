@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -100,7 +101,7 @@ class RiemannianNormal(TorchDistribution):
     tensor(-2.0000)
     """
 
-    arg_constraints: ClassVar[dict] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
 
     def __init__(
@@ -191,7 +192,7 @@ class RiemannianNormal(TorchDistribution):
     def _normalizer(self) -> NormalizerEstimate:
         return self._kept.fact("normalizer", self.estimate_normalizer)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draws of shape `(*sample_shape, d)`.
 
         They are taken without replacement from populations that are kept until they are used up.
@@ -245,16 +246,17 @@ class RiemannianNormal(TorchDistribution):
         normal = MultivariateNormal(self.loc, scale_tril=factor, validate_args=False)
         wide = MultivariateStudentT(degrees, self.loc, _WIDER * factor, validate_args=False)
         own = proposal_of(self.metric) if self._own is None else self._own
-        return [FromDistribution(normal), FromDistribution(wide, scale=1.0)] + [own] * (
-            own is not None
-        )
+        laws: list[Proposal] = [FromDistribution(normal), FromDistribution(wide, scale=1.0)]
+        return laws if own is None else [*laws, own]
 
 
 class _HalfSquaredDistance(torch.autograd.Function):
     """½ dist(z, μ)², whose gradient is G(z) γ'(1), where γ is the geodesic from μ to z."""
 
     @staticmethod
-    def forward(ctx, z: Tensor, loc: Tensor, metric: Metric, options: dict[str, Any]) -> Tensor:
+    def forward(
+        ctx: Any, z: Tensor, loc: Tensor, metric: Metric, options: dict[str, Any]
+    ) -> Tensor:
         found = geodesic(metric, loc, z, **options)
         if ctx.needs_input_grad[0]:
             velocity = found.curve.velocity(1.0)
@@ -265,7 +267,7 @@ class _HalfSquaredDistance(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         return upstream[..., None] * ctx.saved_tensors[0], None, None, None
 
 

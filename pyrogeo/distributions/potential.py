@@ -1,5 +1,7 @@
 """The potential −½ log det G(z), as Pyro's kernels want it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -50,7 +52,8 @@ class Potential:
 
 @in_precision_of_the_metric
 def _in_closed_form(metric: Metric, z: Tensor) -> Tensor:
-    return _ClosedForm.apply(z, metric)[0]
+    value: Tensor = _ClosedForm.apply(z, metric)[0]
+    return value
 
 
 class _ClosedForm(torch.autograd.Function):
@@ -62,13 +65,15 @@ class _ClosedForm(torch.autograd.Function):
         return -value, -gradient
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple[Tensor, Metric], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Metric], output: tuple[Tensor, Tensor]
+    ) -> None:
         z, ctx.metric = inputs
         ctx.save_for_backward(z, output[1])
         ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    def backward(ctx, upstream: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor, None]:
         z, gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True
             value = -ctx.metric.log_volume_element(z).sum()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrogeo.annealing import Proposal
-from pyrogeo.distributions.mixture import HasCentroids, StartingLaw
+from pyrogeo.distributions.mixture import StartingLaw, has_centroids
 from pyrogeo.geometry import Metric
 
 __all__ = ["FromDistribution", "Proposal", "as_proposal", "proposal_of"]
@@ -86,9 +86,13 @@ class FromDistribution:
 
     def _inside(self, z: Tensor) -> Tensor:
         try:
-            return self.distribution.support.check(z)
-        except NotImplementedError:  # a distribution that does not say where it lives
+            support = self.distribution.support
+        except NotImplementedError:
+            support = None
+        if support is None:  # a distribution that does not say where it lives
             return torch.isfinite(z).all(-1)
+        inside: Tensor = support.check(z)
+        return inside
 
 
 def as_proposal(law: Any, dtype: torch.dtype | None = None) -> Proposal:
@@ -133,7 +137,7 @@ def proposal_of(metric: Metric) -> Proposal | None:
     own = getattr(metric, "proposal", None)
     if callable(own):
         return as_proposal(own(), metric.dtype)
-    return StartingLaw(metric) if isinstance(metric, HasCentroids) else None
+    return StartingLaw(metric) if has_centroids(metric) else None
 
 
 def _deviations(distribution: Distribution) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -95,7 +96,7 @@ class RiemannianUniform(TorchDistribution):
     torch.Size([5, 2])
     """
 
-    arg_constraints: ClassVar[dict] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
 
     def __init__(
@@ -188,7 +189,8 @@ class RiemannianUniform(TorchDistribution):
         log_w = self._log_vacuum_volume
         if log_w == -math.inf:
             return 0.0
-        log_v, k = self.metric.log_mixture_volume, self.metric.n_centroids
+        metric: Any = self.metric  # one with a vacuum has centroids
+        log_v, k = metric.log_mixture_volume, metric.n_centroids
         least = max(log_v, log_w) + math.log1p(math.exp(-abs(log_v - log_w)))
         if self.event_shape[0] == 1:
             least = max(log_v - 0.5 * math.log(k), least - 0.5 * math.log(k + 1), log_w)
@@ -199,7 +201,7 @@ class RiemannianUniform(TorchDistribution):
         """Whether the vacuum may hold more than 5% of the volume, told without estimating that."""
         return self.vacuum_bound > _VACUUM_LIMIT
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Exact draws of shape `(*sample_shape, d)`.
 
         Small requests are served without replacement from a population that is kept, and made
@@ -258,7 +260,8 @@ class RiemannianUniform(TorchDistribution):
             raise ValueError(
                 f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
             )
-        return torch.unique(centroids, dim=0)
+        starts: Tensor = torch.unique(centroids, dim=0)
+        return starts
 
     def _volume(self) -> VolumeEstimate:
         return self._kept.fact("volume", self.estimate_volume)

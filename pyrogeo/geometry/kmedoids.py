@@ -2,9 +2,10 @@
 
 import warnings
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
@@ -82,28 +83,28 @@ class KMedoids(ClusterMixin, BaseEstimator):
         self.random_state = random_state
         self.metric = metric
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.metric == "precomputed"
         return tags
 
-    def fit(self, X, y=None) -> "KMedoids":
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Finds the medoids of X, shape `(n, d)`, or `(n, n)` if precomputed; y is ignored.
 
         Raises:
             ValueError: for more clusters than points, options that are not known, numbers that are
                 not finite, and a matrix that is not of distances.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        points: np.ndarray = validate_data(self, X, dtype=[np.float64, np.float32])
         if self.init not in INITS:
             raise ValueError(f"init must be one of {INITS}, got {self.init!r}")
         if self.metric not in METRICS:
             raise ValueError(f"metric must be one of {METRICS}, got {self.metric!r}")
         max_iter = whole("max_iter", self.max_iter)
         n_clusters = whole("n_clusters", self.n_clusters, 0)
-        if not 1 <= n_clusters <= len(X):
-            raise ValueError(f"expected 1 to {len(X)} clusters, got {n_clusters}")
-        data = Matrix(X) if self.metric == "precomputed" else Points(X)
+        if not 1 <= n_clusters <= len(points):
+            raise ValueError(f"expected 1 to {len(points)} clusters, got {n_clusters}")
+        data = Matrix(points) if self.metric == "precomputed" else Points(points)
         medoids = self._initial(data)
         for n_iter in range(1, max_iter + 1):
             self.n_iter_ = n_iter
@@ -114,24 +115,27 @@ class KMedoids(ClusterMixin, BaseEstimator):
         else:
             warnings.warn(f"not converged in {self.max_iter} steps", ConvergenceWarning, 2)
         self.medoid_indices_ = medoids
-        self.cluster_centers_ = None if self.metric == "precomputed" else X[medoids]
+        self.cluster_centers_ = None if self.metric == "precomputed" else points[medoids]
         self.labels_ = data.nearest(medoids)
         self.inertia_ = data.inertia(medoids[self.labels_])
         return self
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """The nearest medoid of each row of X, integers of shape `(n,)`.
 
         If precomputed, a row has the distances to all points that were fitted.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        points = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        nearest: np.ndarray
         if self.metric == "precomputed":
-            return X[:, self.medoid_indices_].argmin(axis=1)
-        return pairwise_distances_argmin(X, self.cluster_centers_)
+            nearest = points[:, self.medoid_indices_].argmin(axis=1)
+        else:
+            nearest = pairwise_distances_argmin(points, self.cluster_centers_)
+        return nearest
 
     def _initial(self, data: Points | Matrix) -> np.ndarray:
         n_clusters = whole("n_clusters", self.n_clusters)
-        random = check_random_state(self.random_state)
+        random: np.random.RandomState = check_random_state(self.random_state)
         if self.init == "k-medoids++":
             return data.spread(n_clusters, random)
         if self.init == "random":

@@ -26,7 +26,8 @@ class Points:
 
     def nearest(self, medoids: np.ndarray) -> np.ndarray:
         """Which medoid is nearest to each row."""
-        return pairwise_distances_argmin(self.X, self.X[medoids])
+        labels: np.ndarray = pairwise_distances_argmin(self.X, self.X[medoids])
+        return labels
 
     def inertia(self, rows: np.ndarray) -> float:
         """Sum of the distances from each row to another of its own."""
@@ -34,7 +35,8 @@ class Points:
 
     def to(self, row: int) -> np.ndarray:
         """Distances to one row, shape `(n,)`."""
-        return np.linalg.norm(self.X - self.X[row], axis=1)
+        distances: np.ndarray = np.linalg.norm(self.X - self.X[row], axis=1)
+        return distances
 
     def totals(self) -> np.ndarray:
         """Sum of the distances from each row to all rows, shape `(n,)`."""
@@ -52,7 +54,8 @@ class Points:
         return _column_sums(pairwise_distances(X))
 
     def spread(self, n_clusters: int, random: np.random.RandomState) -> np.ndarray:
-        return kmeans_plusplus(self.X, n_clusters, random_state=random)[1]
+        medoids: np.ndarray = kmeans_plusplus(self.X, n_clusters, random_state=random)[1]
+        return medoids
 
     def _reduced(self, reduce_func: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
         """One number for each row of the distance matrix."""
@@ -73,19 +76,23 @@ class Matrix:
         return len(self.D)
 
     def nearest(self, medoids: np.ndarray) -> np.ndarray:
-        return self.D[:, medoids].argmin(axis=1)
+        labels: np.ndarray = self.D[:, medoids].argmin(axis=1)
+        return labels
 
     def inertia(self, rows: np.ndarray) -> float:
         return float(self.D[np.arange(len(self.D)), rows].sum())
 
     def to(self, row: int) -> np.ndarray:
-        return self.D[row]
+        distances: np.ndarray = self.D[row]
+        return distances
 
     def totals(self) -> np.ndarray:
-        return self.D.sum(axis=1)
+        sums: np.ndarray = self.D.sum(axis=1)
+        return sums
 
     def gains(self, nearest: np.ndarray) -> np.ndarray:
-        return np.maximum(nearest - self.D, 0).sum(axis=1)
+        sums: np.ndarray = np.maximum(nearest - self.D, 0).sum(axis=1)
+        return sums
 
     def costs(self, members: np.ndarray) -> np.ndarray:
         return _column_sums(self.D[np.ix_(members, members)])
@@ -131,4 +138,5 @@ def _column_sums(D: np.ndarray) -> np.ndarray:
     The two members of a small cluster cost the same, and their rounding decides. Summed this way
     round, as scikit-learn-extra does, it decides alike.
     """
-    return np.ascontiguousarray(D.T).sum(axis=1)
+    sums: np.ndarray = np.ascontiguousarray(D.T).sum(axis=1)
+    return sums

@@ -7,7 +7,7 @@ in the metric's precision, and come back in their own.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,11 +16,13 @@ from pyrogeo._checks import as_tensor, is_like_an_array
 
 __all__ = ["cast", "floating_point", "hold_", "in_precision_of_the_metric"]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _OF_POINTS = (torch.float32, torch.float64)
 _LEAST_EXPONENTS = {torch.float32: -60.0, torch.float64: -300.0}
 
 
-def in_precision_of_the_metric(function: Callable) -> Callable:
+def in_precision_of_the_metric(function: F) -> F:
     """Of a function `f(metric, points, ...)`, the one that takes points of either precision.
 
     The first tensor, or curve, decides in which dtype results come back, gradients included. A metric
@@ -45,15 +47,16 @@ def in_precision_of_the_metric(function: Callable) -> Callable:
         options = {name: _points(value) for name, value in options.items()}
         own = metric.a_tensor() if hasattr(metric, "a_tensor") else None
         tensors = [] if own is None else _tensors_among(args, options)
-        if tensors:
-            _check(own, tensors[0])
+        if own is None or not tensors:
+            return function(metric, *args, **options)
+        _check(own, tensors[0])
         if all(t.dtype == own.dtype or not t.is_floating_point() for t in tensors):
             return function(metric, *args, **options)
         args = cast(args, own.dtype)
         options = {name: cast(value, own.dtype) for name, value in options.items()}
         return cast(function(metric, *args, **options), tensors[0].dtype)
 
-    return door
+    return door  # type: ignore[return-value]  # `door` has the signature of what it wraps
 
 
 def cast(value: Any, dtype: torch.dtype) -> Any:
@@ -93,7 +96,7 @@ def _points(value: Any) -> Any:
     return as_tensor("points", value)
 
 
-def _tensors_among(args: tuple, options: dict[str, Any]) -> list[Tensor]:
+def _tensors_among(args: tuple[Any, ...], options: dict[str, Any]) -> list[Tensor]:
     values = [getattr(x, "nodes", x) for x in (*args, *options.values())]  # nodes of curves
     return [x for x in values if torch.is_tensor(x)]
 

@@ -26,7 +26,7 @@ FILES = (*PICTURES, "draws/", "vae/", "summary.json", "report.html")
 
 
 def run(
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     latent_dim: int = 2,
     seed: int = 0,
     *,
@@ -67,7 +67,7 @@ def run(
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
     metric = folder.make_metric(seed=seed)
-    wanted = {"warmup_steps": warmup_steps, "seed": seed, "progress": progress}
+    wanted: dict[str, Any] = {"warmup_steps": warmup_steps, "seed": seed, "progress": progress}
     found = {}
     for record in records:
         settings = {k: v for k, v in wanted.items() if k in record.settings}

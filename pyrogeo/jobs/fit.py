@@ -86,7 +86,7 @@ def program(
 
 
 def train(
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     data: Dataset,
     vae: VAE,
     *,
@@ -137,7 +137,9 @@ def train(
     return run, run.fit(vae, data, force=force, statement=statement, **options, **parts)
 
 
-def begun(out: str | os.PathLike, statement: dict[str, Any], *, force: bool = False) -> Run | None:
+def begun(
+    out: str | os.PathLike[str], statement: dict[str, Any], *, force: bool = False
+) -> Run | None:
     """The run that the same statement began, if there is one.
 
     Args:

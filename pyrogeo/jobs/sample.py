@@ -11,7 +11,7 @@ __all__ = ["sample_run"]
 
 
 def sample_run(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     num_samples: int,
     method: str | Method | Any = "nuts",
     *,

@@ -12,7 +12,7 @@ and a prior need, and its inverse works in float32 only. Here, its network is us
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -28,11 +28,17 @@ _MOST = 3.0  # |α| stays below: each block scales by 1/20 to 20
 class _Block(nn.Module):
     """u ↦ v = μ(u) + e^{α(u)} u and back, μᵢ and αᵢ functions of the coordinates before i in `order`."""
 
+    order: Tensor
+
     def __init__(self, order: Tensor, hidden: Sequence[int]):
         super().__init__()
         self.register_buffer("order", order)
         d = len(order)
-        self.network = AutoRegressiveNN(d, list(hidden), permutation=order, nonlinearity=nn.ELU())
+        # Pyro says LongTensor where it means integers.
+        permutation: Any = order
+        self.network = AutoRegressiveNN(
+            d, list(hidden), permutation=permutation, nonlinearity=nn.ELU()
+        )
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """v and log |det dv/du|, in one pass."""
@@ -79,23 +85,28 @@ class FlowNetworks(nn.Module):
         self.blocks = nn.ModuleList(_Block(order, hidden) for order in both[:num_blocks])
         self.to(loc)
 
+    @property
+    def _in_order(self) -> list[_Block]:
+        return cast("list[_Block]", list(self.blocks))
+
     def to_noise(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """What noise made z, shape `(*, d)`, and the log-determinant of the map there, `(*,)`."""
         z = (z - self.loc) / self.scale
         total = -self.scale.log().sum()
-        for block in self.blocks:
+        for block in self._in_order:
             z, log_det = block(z) if self.kind == "masked" else block.inverse(z)
             total = total + log_det
         return z, total
 
     def from_noise(self, z: Tensor) -> Tensor:
-        for block in reversed(self.blocks):
+        for block in reversed(self._in_order):
             z, _ = block.inverse(z) if self.kind == "masked" else block(z)
         return self.loc + self.scale * z
 
     def log_prob(self, z: Tensor) -> Tensor:
         noise, log_det = self.to_noise(z)
-        return Normal(0.0, 1.0, validate_args=False).log_prob(noise).sum(-1) + log_det
+        total: Tensor = Normal(0.0, 1.0, validate_args=False).log_prob(noise).sum(-1) + log_det
+        return total
 
 
 class AutoregressiveFlow(TorchDistribution):
@@ -108,7 +119,7 @@ class AutoregressiveFlow(TorchDistribution):
         networks: of the fitted flow; they are frozen here.
     """
 
-    arg_constraints: ClassVar[dict] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
 
     def __init__(self, networks: FlowNetworks, validate_args: bool | None = None):
@@ -120,7 +131,7 @@ class AutoregressiveFlow(TorchDistribution):
             self._validate_sample(value)
         return self.networks.log_prob(value)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         loc = self.networks.loc
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,14 +66,14 @@ def fit_flow(
     if d < 2:
         raise ValueError("a flow needs at least 2 dimensions: in one, its coordinate sees no other")
     num_blocks = whole("num_blocks", num_blocks)
-    training = {
+    training: dict[str, Any] = {
         "learning_rate": positive("learning_rate", learning_rate),
         "epochs": whole("epochs", epochs),
         "batch_size": whole("batch_size", batch_size),
         "patience": whole("patience", patience),
     }
-    units = [whole_or_none(n) for n in hidden]
-    if not units or any(n is None or n < d for n in units):
+    units = [n for n in map(whole_or_none, hidden) if n is not None and n >= d]
+    if not units or len(units) < len(hidden):
         raise ValueError(f"hidden: expected layers of at least d = {d} units, got {hidden!r}")
     seed, z = fresh_seed(seed), z.detach()
     train, held_out = split(z, validation, seed)
@@ -106,13 +107,13 @@ def _maximise_likelihood(
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            loss = -flow.log_prob(held_out).mean().item()
-        if loss < best:
-            best, best_epoch = loss, epoch
+            missed = -flow.log_prob(held_out).mean().item()
+        if missed < best:
+            best, best_epoch = missed, epoch
             weights = {name: tensor.clone() for name, tensor in flow.state_dict().items()}
-        bar.set_postfix_str(f"validation loss {loss:.4g}", refresh=False)
+        bar.set_postfix_str(f"validation loss {missed:.4g}", refresh=False)
         if epoch - best_epoch >= patience:
             break
     if not weights:
-        raise NonFiniteLossError(loss, epoch, 0)
+        raise NonFiniteLossError(missed, epoch, 0)
     flow.load_state_dict(weights)

@@ -41,7 +41,7 @@ class TwoStage(TorchDistribution):
         ValueError: for another guide, or no particles.
     """
 
-    arg_constraints: ClassVar[dict] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
 
     def __init__(
@@ -80,21 +80,24 @@ class TwoStage(TorchDistribution):
             + self.vae.prior().log_prob(u)
             - q.log_prob(u).sum(-1)
         )
-        return log_weights.logsumexp(0) - math.log(len(u)) - self.scale.log().sum()
+        estimate: Tensor = log_weights.logsumexp(0) - math.log(len(u)) - self.scale.log().sum()
+        return estimate
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = torch.Size(sample_shape)
         with torch.no_grad():
             u = self.vae.prior().sample((shape.numel(),))
             z = self.vae.likelihood(u).sample()
-        return (self.loc + self.scale * z).reshape(self._extended_shape(shape))
+        drawn: Tensor = (self.loc + self.scale * z).reshape(self._extended_shape(shape))
+        return drawn
 
 
 def _normal_points(n: int, d: int, seed: int) -> Tensor:
     """Each of law N(0, I), together spread more evenly than independent ones, shape `(n, d)`."""
     uniform = SobolEngine(d, scramble=True, seed=seed).draw(n, dtype=torch.float64)
     tiny = 2.0**-32  # of the sequence's cells; 0 itself has no quantile
-    return torch.special.ndtri(uniform.clamp(tiny, 1 - tiny))
+    points: Tensor = torch.special.ndtri(uniform.clamp(tiny, 1 - tiny))
+    return points
 
 
 def fit_two_stage(

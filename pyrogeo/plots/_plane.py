@@ -17,10 +17,10 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def as_points(z: Any) -> np.ndarray:
-    z = z.detach().cpu().numpy() if torch.is_tensor(z) else np.asarray(z)
-    if z.ndim != 2 or len(z) == 0:
-        raise ValueError(f"expected latent points of shape (n, d), got {z.shape}")
-    return z
+    points: np.ndarray = z.detach().cpu().numpy() if torch.is_tensor(z) else np.asarray(z)
+    if points.ndim != 2 or len(points) == 0:
+        raise ValueError(f"expected latent points of shape (n, d), got {points.shape}")
+    return points
 
 
 def plain(words: Any) -> str:
@@ -64,7 +64,12 @@ def legend_below(ax: Axes) -> None:
     labels = ax.get_legend_handles_labels()[1]
     if not labels:
         return
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1), "fontsize": 8, "frameon": False}
+    place: dict[str, Any] = {
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, -0.1),
+        "fontsize": 8,
+        "frameon": False,
+    }
     room = ax.get_position(original=True).width * ax.figure.bbox.width
     for columns in range(min(3, len(labels)), 0, -1):
         if ax.legend(**place, ncols=columns).get_window_extent().width <= room:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pyrogeo.geometry import CentroidMetric, Metric
@@ -20,13 +21,13 @@ _VOLUME_COLOURS = LinearSegmentedColormap.from_list(
     "volume", plt.get_cmap("bone")(np.linspace(0.5, 1, 64))
 )
 _MOST_DRAWS = 150  # of one chain in a picture, or they hide what lies below
-_OUTLINE = {"edgecolors": "black", "linewidths": 0.5}
+_OUTLINE: dict[str, Any] = {"edgecolors": "black", "linewidths": 0.5}
 
 
 def latent_space(
     metric: Metric,
     embeddings: Tensor | None = None,
-    labels: Tensor | None = None,
+    labels: Tensor | ArrayLike | None = None,
     draws: Any | None = None,
     ax: Axes | None = None,
     resolution: int = 300,
@@ -72,7 +73,7 @@ def latent_space(
         _classes(project(as_points(embeddings)), labels, ax)
     if centroids is not None:
         label = f"{len(centroids)} centroids"
-        circles = {"s": 20, "facecolors": "none", "zorder": 3, **_OUTLINE}
+        circles: dict[str, Any] = {"s": 20, "facecolors": "none", "zorder": 3, **_OUTLINE}
         ax.scatter(*project(as_points(centroids)).T, label=label, **circles)
     for (name, z), marker in zip(chains_of_draws, "+x^sDv", strict=False):
         _draws(project(z), name, marker, (low, high), ax)
@@ -123,27 +124,32 @@ def _draws(
     name += f" ({beyond} outside the frame)" if beyond else ""
     shown = z[np.unique(np.linspace(0, len(z) - 1, _MOST_DRAWS).round().astype(int))]
     name += f", {len(shown)} of {len(z)} shown" if len(shown) < len(z) else ""
-    hollow = {"c": "black"} if marker in "+x" else {"facecolors": "none", "edgecolors": "black"}
-    ax.scatter(*shown.T, s=14, marker=marker, lw=0.7, zorder=2.5, label=name, **hollow)
+    hollow: dict[str, Any] = (
+        {"c": "black"} if marker in "+x" else {"facecolors": "none", "edgecolors": "black"}
+    )
+    x, y = shown.T
+    ax.scatter(x, y, s=14, marker=marker, lw=0.7, zorder=2.5, label=name, **hollow)
 
 
-def _classes(z: np.ndarray, labels: Tensor | None, ax: Axes) -> None:
+def _classes(z: np.ndarray, labels: Tensor | ArrayLike | None, ax: Axes) -> None:
     if labels is None:
-        ax.scatter(*z.T, s=5, c="lightgrey", alpha=0.7, lw=0, zorder=2, label="embeddings")
+        x, y = z.T
+        ax.scatter(x, y, s=5, c="lightgrey", alpha=0.7, lw=0, zorder=2, label="embeddings")
         return
-    labels = np.asarray(labels.detach().cpu() if torch.is_tensor(labels) else labels)
-    if labels.shape != (len(z),):
+    words = np.asarray(labels.detach().cpu() if torch.is_tensor(labels) else labels)
+    if words.shape != (len(z),):
         raise ValueError(
-            f"expected one label for each of {len(z)} embeddings, got shape {labels.shape}"
+            f"expected one label for each of {len(z)} embeddings, got shape {words.shape}"
         )
-    classes = np.unique(labels)
+    classes = np.unique(words)
     short = max(len(str(c)) for c in classes) < 3
     shape = "circle,pad=0.12" if short else "round,pad=0.2"
     colours = plt.get_cmap("tab10" if len(classes) <= 10 else "tab20")
     for i, label in enumerate(classes):
-        members = z[labels == label]
+        members = z[words == label]
         colour = colours(i % colours.N)
-        ax.scatter(*members.T, s=9, color=colour, lw=0, zorder=2)
+        x, y = members.T
+        ax.scatter(x, y, s=9, color=colour, lw=0, zorder=2)
         middle = np.median(members, 0)
         typical = members[np.linalg.norm(members - middle, axis=1).argmin()]
         ax.annotate(

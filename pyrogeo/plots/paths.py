@@ -69,7 +69,7 @@ def paths(
         for i, one in enumerate(z):
             label = plain(name) if i == 0 else None
             (line,) = ax.plot(*project(one).T, lw=2, zorder=4, label=label, **styles[name])
-            line.set_path_effects(_WHITE_EDGE)
+            line.set_path_effects([*_WHITE_EDGE])
     _ends([project(one) for one in next(iter(points.values()))], ax)
     legend_below(ax)
     return ax
@@ -166,7 +166,7 @@ def distance_map(
     label = f"distance, contours every {limit / contours:.2g}"
     extend = "max" if beyond else "neither"
     ax.figure.colorbar(mesh, ax=ax, shrink=0.9, pad=0.02, extend=extend, label=label)
-    star = {"marker": "*", "s": 160, "color": "black", "edgecolors": "white"}
+    star: dict[str, Any] = {"marker": "*", "s": 160, "color": "black", "edgecolors": "white"}
     place = found.point.cpu().tolist()
     ax.scatter(*place, **star, zorder=7, clip_on=False, label="point")
     ax.set(xlabel="z[0]", ylabel="z[1]", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
@@ -265,7 +265,7 @@ def _sampled(curves: Mapping[str, Curve | Geodesic]) -> dict[str, np.ndarray]:
 def _styles(names: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Affine black and dashed; the others in colours by their order, solid, and when all colours are used
     up dashed with a dot, then with two dots, and so on."""
-    styles = {"affine": {"color": "black", "linestyle": (0, (3, 1.5))}}
+    styles: dict[str, dict[str, Any]] = {"affine": {"color": "black", "linestyle": (0, (3, 1.5))}}
     for i, name in enumerate(name for name in names if name != "affine"):
         dots = i // len(_COLOURS)
         line = (0, (6, 1) + dots * (1, 1)) if dots else "-"
@@ -280,9 +280,15 @@ def _letters(pairs: int) -> Sequence[str]:
 
 
 def _ends(lines: list[np.ndarray], ax: Axes) -> None:
-    marks = {"color": "black", "edgecolors": "white", "linewidths": 0.8, "zorder": 6}
-    ax.scatter(*np.array([z[0] for z in lines]).T, marker="o", s=30, label="start", **marks)
-    ax.scatter(*np.array([z[-1] for z in lines]).T, marker="s", s=26, label="end", **marks)
+    marks: dict[str, Any] = {
+        "color": "black",
+        "edgecolors": "white",
+        "linewidths": 0.8,
+        "zorder": 6,
+    }
+    for end, marker, size, label in ((0, "o", 30, "start"), (-1, "s", 26, "end")):
+        x, y = np.array([z[end] for z in lines]).T
+        ax.scatter(x, y, marker=marker, s=size, label=label, **marks)
     for z, letter in zip(lines, _letters(len(lines)), strict=True):
         backwards = z[0] - z[-1]
         backwards = backwards / max(np.linalg.norm(backwards), np.finfo(float).tiny)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import torch
 from pyro.infer import ELBO
@@ -21,6 +21,7 @@ from pyrogeo.vae.folder import WORDS, read_statement, size_of_weights
 __all__ = [
     "CATALOGUE",
     "Entry",
+    "Made",
     "Parts",
     "Recipe",
     "build",
@@ -30,7 +31,9 @@ __all__ = [
     "recipe",
 ]
 
-Recipe = Callable[..., tuple[VAE, ELBO]]
+Made = tuple[VAE, ELBO]
+Recipe = Callable[..., Made]
+F = TypeVar("F", bound=Recipe)
 
 #: numbers that a VAE may need to be built beside those of its weights: a discriminator's, say
 _SPARE = 2**25
@@ -65,21 +68,21 @@ class Entry(NamedTuple):
 CATALOGUE: dict[str, Entry] = {}
 
 
-def recipe(function: Recipe) -> Recipe:
+def recipe(function: F) -> F:
     """Keeps the arguments of a call in `vae.statement`, and lists the function."""
     name = function.__name__
 
     @functools.wraps(function)
-    def made(event_shape: Sequence[int], latent_dim: int, **options: Any) -> tuple[VAE, ELBO]:
+    def made(event_shape: Sequence[int], latent_dim: int, **options: Any) -> Made:
         vae, objective = function(event_shape, latent_dim, **options)
         arguments = _arguments(function, (event_shape, latent_dim), options)
         return stated(vae, {"recipe": name, **arguments}), objective
 
     CATALOGUE[name] = Entry(made, *_read(function.__doc__ or ""))
-    return made
+    return made  # type: ignore[return-value]  # `made` has the signature of what it wraps
 
 
-def _arguments(function: Recipe, sizes: tuple, options: dict[str, Any]) -> dict[str, Any]:
+def _arguments(function: Recipe, sizes: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Everything said or left at its default, without the data."""
     bound = inspect.signature(function).bind(*sizes, **options)
     bound.apply_defaults()
@@ -134,8 +137,13 @@ def build(recipe: str | None = None, **arguments: Any) -> VAE:
 
 
 def from_words(
-    name: str, event_shape: Sequence[int], latent_dim: int, words: Sequence[str], data: Any, **parts
-) -> tuple[VAE, ELBO]:
+    name: str,
+    event_shape: Sequence[int],
+    latent_dim: int,
+    words: Sequence[str],
+    data: Any,
+    **parts: Any,
+) -> Made:
     """A recipe from the command line's words.
 
     Args:
@@ -175,7 +183,7 @@ def _option(word: str) -> tuple[str, Any]:
         return name, value
 
 
-def load(folder: str | os.PathLike, weights: str | os.PathLike | None = None) -> VAE:
+def load(folder: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> VAE:
     """The VAE that `VAE.save` wrote, made by a recipe or by `standard_vae`.
 
     One of its author's own parts is built by its author, and then takes `vae.load_weights(folder)`.

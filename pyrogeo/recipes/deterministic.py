@@ -1,25 +1,26 @@
 """Autoencoders: deterministic guides, regularised or matched to a prior."""
 
+from collections.abc import Sequence
 from typing import Unpack
 
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.book import Made, Parts, recipe
 from pyrogeo.recipes.standard import standard_parts
 from pyrogeo.vae import VAE, guides, networks, objectives, priors
 
 __all__ = ["aae", "ae", "rae", "rae_gp", "rae_l2", "rae_sn", "wae_mmd"]
 
 
-def _autoencoder(event_shape, latent_dim: int, beta: float, parts: Parts) -> VAE:
+def _autoencoder(event_shape: Sequence[int], latent_dim: int, beta: float, parts: Parts) -> VAE:
     encoder, likelihood = standard_parts(event_shape, latent_dim, latent_dim, **parts)
     prior = priors.StandardNormal(latent_dim)
     return VAE(prior, guides.Deterministic(encoder), likelihood, beta)
 
 
 @recipe
-def ae(event_shape, latent_dim: int, **parts: Unpack[Parts]):
+def ae(event_shape: Sequence[int], latent_dim: int, **parts: Unpack[Parts]) -> Made:
     """Autoencoder: reconstruction alone.
 
     −log p(x|f(x)). The prior stands for nothing; sample from a density fitted to the embeddings.
@@ -34,7 +35,9 @@ def ae(event_shape, latent_dim: int, **parts: Unpack[Parts]):
 
 
 @recipe
-def rae(event_shape, latent_dim: int, *, beta: float = 0.01, **parts: Unpack[Parts]):
+def rae(
+    event_shape: Sequence[int], latent_dim: int, *, beta: float = 0.01, **parts: Unpack[Parts]
+) -> Made:
     """Regularised autoencoder: reconstruction and small latent points.
 
     −log p(x|z) + (β/2)‖z‖², z = f(x), β = `beta`.
@@ -50,13 +53,13 @@ def rae(event_shape, latent_dim: int, *, beta: float = 0.01, **parts: Unpack[Par
 
 @recipe
 def rae_l2(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     beta: float = 0.01,
     weight_decay: float = 1e-3,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """RAE with weight decay on the decoder.
 
     −log p(x|z) + (β/2)‖z‖² + `weight_decay` ‖θ‖², β = `beta`, θ the decoder's parameters.
@@ -72,13 +75,13 @@ def rae_l2(
 
 @recipe
 def rae_gp(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     beta: float = 0.01,
     gradient_penalty: float = 0.1,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """RAE with a penalty on the decoder's Jacobian.
 
     −log p(x|z) + (β/2)‖z‖² + `gradient_penalty` ‖∂x̂/∂z‖², β = `beta`, the norm exact.
@@ -93,7 +96,9 @@ def rae_gp(
 
 
 @recipe
-def rae_sn(event_shape, latent_dim: int, *, beta: float = 0.01, **parts: Unpack[Parts]):
+def rae_sn(
+    event_shape: Sequence[int], latent_dim: int, *, beta: float = 0.01, **parts: Unpack[Parts]
+) -> Made:
     """RAE with a spectral norm of one in each layer of the decoder.
 
     −log p(x|z) + (β/2)‖z‖², β = `beta`, the decoder's weights divided by their largest singular
@@ -115,14 +120,14 @@ def rae_sn(event_shape, latent_dim: int, *, beta: float = 0.01, **parts: Unpack[
 
 @recipe
 def wae_mmd(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     kernel: str = "imq",
     weight: float = 10.0,
     scale: float = 1.0,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """Wasserstein autoencoder: the embeddings' law matches the prior's by MMD.
 
     −log p(x|z) + `weight` · MMD²(q(z), N(0, I)), z = f(x), of each batch; `kernel` is `"imq"` or
@@ -139,14 +144,14 @@ def wae_mmd(
 
 @recipe
 def aae(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     weight: float = 1.0,
     discriminator: tuple[int, ...] = (64, 64),
     learning_rate: float = 2e-3,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """Adversarial autoencoder: a discriminator in latent space matches embeddings and prior.
 
     −log p(x|z) − `weight` · log D(z), z = f(x); D tells draws of N(0, I) from embeddings. `discriminator`

@@ -1,8 +1,8 @@
 """Guides beyond the normal distribution."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack
 
 from pyro.distributions.transforms import (
     conditional_affine_autoregressive,
@@ -14,14 +14,21 @@ from torch.nn import Module
 
 from pyrogeo._checks import whole
 from pyrogeo.geometry import LearnedMetric
-from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.book import Made, Parts, recipe
 from pyrogeo.recipes.standard import standard_parts
 from pyrogeo.vae import VAE, guides, priors
 
 __all__ = ["hvae", "iaf", "planar", "radial", "rhvae"]
 
 
-def _flow_vae(event_shape, latent_dim: int, parts: Parts, *, make: Callable, **numbers: int):
+def _flow_vae(
+    event_shape: Sequence[int],
+    latent_dim: int,
+    parts: Parts,
+    *,
+    make: Callable[[int, int], Any],
+    **numbers: int,
+) -> Made:
     """`make(d, context)` makes one of the `flows` transforms, which get `context` numbers."""
     d = whole("latent_dim", latent_dim)
     flows, context = (whole(name, numbers[name]) for name in ("flows", "context"))
@@ -32,8 +39,13 @@ def _flow_vae(event_shape, latent_dim: int, parts: Parts, *, make: Callable, **n
 
 @recipe
 def planar(
-    event_shape, latent_dim: int, *, flows: int = 5, context: int = 32, **parts: Unpack[Parts]
-):
+    event_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    flows: int = 5,
+    context: int = 32,
+    **parts: Unpack[Parts],
+) -> Made:
     """VAE whose posterior is carried on by planar flows.
 
     z ↦ z + u tanh(wᵀz + b), `flows` times; u, w and b are functions of `context` numbers that the
@@ -46,15 +58,21 @@ def planar(
     """
 
     def make(d: int, context: int) -> Module:
-        return conditional_planar(d, context, [context])
+        made: Module = conditional_planar(d, context, [context])
+        return made
 
     return _flow_vae(event_shape, latent_dim, parts, make=make, flows=flows, context=context)
 
 
 @recipe
 def radial(
-    event_shape, latent_dim: int, *, flows: int = 5, context: int = 32, **parts: Unpack[Parts]
-):
+    event_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    flows: int = 5,
+    context: int = 32,
+    **parts: Unpack[Parts],
+) -> Made:
     """VAE whose posterior is carried on by radial flows.
 
     z ↦ z + β (z − z₀) / (α + ‖z − z₀‖), `flows` times; z₀, α and β are functions of `context`
@@ -67,21 +85,22 @@ def radial(
     """
 
     def make(d: int, context: int) -> Module:
-        return conditional_radial(d, context, [context])
+        made: Module = conditional_radial(d, context, [context])
+        return made
 
     return _flow_vae(event_shape, latent_dim, parts, make=make, flows=flows, context=context)
 
 
 @recipe
 def iaf(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     flows: int = 2,
     units: int = 64,
     context: int = 32,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """VAE whose posterior is carried on by inverse autoregressive flows.
 
     zᵢ ↦ μᵢ(z₁, …, zᵢ₋₁, h) + σᵢ(z₁, …, zᵢ₋₁, h) zᵢ, `flows` times, by networks of `units` hidden units;
@@ -98,14 +117,14 @@ def iaf(
 
 @recipe
 def hvae(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     num_steps: int = 3,
     step_size: float = 0.05,
     tempering: float = 0.5,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """Hamiltonian VAE: leapfrog steps of log p(x, z) after a normal draw.
 
     z_K of K = `num_steps` leapfrog steps, with momentum tempered from β₀ = `tempering` to 1; the
@@ -123,7 +142,7 @@ def hvae(
 
 @recipe
 def rhvae(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     num_steps: int = 3,
@@ -133,7 +152,7 @@ def rhvae(
     temperature: float = 1.5,
     regularization: float = 0.01,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """Riemannian Hamiltonian VAE, which learns the metric of its momentum.
 
     As `hvae` with its `num_steps`, `step_size` and `tempering`, with momentum N(0, G(z)) and

@@ -1,5 +1,6 @@
 """Priors that are learned."""
 
+from collections.abc import Sequence
 from typing import Unpack
 
 import torch
@@ -8,7 +9,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from pyrogeo._checks import whole
-from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.book import Made, Parts, recipe
 from pyrogeo.recipes.standard import standard_parts
 from pyrogeo.vae import VAE, guides, priors
 
@@ -17,13 +18,13 @@ __all__ = ["flow_prior", "mixture_prior", "vamp"]
 
 @recipe
 def vamp(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     data: Tensor,
     pseudo_inputs: int = 50,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """VAE whose prior is a mixture of its own posteriors at learned pseudo-inputs.
 
     p(z) = (1/M) Σₘ q(z|uₘ). The M = `pseudo_inputs` points uₘ start at `data` drawn from torch's
@@ -54,7 +55,9 @@ def vamp(
 
 
 @recipe
-def mixture_prior(event_shape, latent_dim: int, *, components: int = 10, **parts: Unpack[Parts]):
+def mixture_prior(
+    event_shape: Sequence[int], latent_dim: int, *, components: int = 10, **parts: Unpack[Parts]
+) -> Made:
     """VAE with a learned Gaussian mixture as prior.
 
     p(z) = Σₖ wₖ N(z; mₖ, diag sₖ²) of `components` normals, learned with the rest.
@@ -71,13 +74,13 @@ def mixture_prior(event_shape, latent_dim: int, *, components: int = 10, **parts
 
 @recipe
 def flow_prior(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     flows: int = 2,
     units: int = 64,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """VAE with a learned masked autoregressive flow as prior.
 
     z = T_K ∘ … ∘ T_1(ε), ε ~ N(0, I), K = `flows`, each T the inverse of an affine autoregressive map

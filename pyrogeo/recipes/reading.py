@@ -32,7 +32,9 @@ _WORDS: Mapping[str, Any] = {
 _TYPES: Mapping[Any, Any] = {int: Annotated[int, Meta(ge=0, le=2**31)], float: _Number}
 
 
-def checked(function: Callable, parts: Iterable[str], arguments: dict[str, Any]) -> dict[str, Any]:
+def checked(
+    function: Callable[..., Any], parts: Iterable[str], arguments: dict[str, Any]
+) -> dict[str, Any]:
     """The arguments of a call, of the names and types that the function's signature has.
 
     Args:
@@ -49,7 +51,7 @@ def checked(function: Callable, parts: Iterable[str], arguments: dict[str, Any])
     msgspec.ValidationError: Object contains unknown field `evil`
     """
     hints = get_type_hints(function)
-    fields: list[tuple] = []
+    fields: list[tuple[Any, ...]] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD or name == "data":
             continue
@@ -85,7 +87,7 @@ class Within(TorchFunctionMode):
         super().__init__()
         self._most, self._numbers, self._calls = numbers, 0, 0
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self._calls += 1
         if func in _SHAPED:

@@ -1,6 +1,6 @@
 """A VAE from plain words: what the command line builds, and what a run folder can build again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import nn
@@ -11,7 +11,7 @@ from pyrogeo.vae import VAE, guides, likelihoods, networks, priors
 
 __all__ = ["standard_parts", "standard_vae"]
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "bernoulli": likelihoods.Bernoulli,
     "continuous-bernoulli": likelihoods.ContinuousBernoulli,
     "normal": likelihoods.Normal,

@@ -1,11 +1,12 @@
 """A normal guide and a standard normal prior under different objectives."""
 
+from collections.abc import Sequence
 from typing import Unpack
 
 from pyro.infer import Trace_ELBO
 
 from pyrogeo._checks import whole
-from pyrogeo.recipes.book import Parts, recipe
+from pyrogeo.recipes.book import Made, Parts, recipe
 from pyrogeo.recipes.standard import standard_vae
 from pyrogeo.vae import networks, objectives
 
@@ -13,7 +14,7 @@ __all__ = ["beta_vae", "iwae", "vae", "vae_gan"]
 
 
 @recipe
-def vae(event_shape, latent_dim: int, **parts: Unpack[Parts]):
+def vae(event_shape: Sequence[int], latent_dim: int, **parts: Unpack[Parts]) -> Made:
     """Variational autoencoder.
 
     −E_q[log p(x|z)] + KL(q(z|x) ‖ N(0, I)).
@@ -28,8 +29,13 @@ def vae(event_shape, latent_dim: int, **parts: Unpack[Parts]):
 
 @recipe
 def beta_vae(
-    event_shape, latent_dim: int, *, beta: float = 4.0, warmup: int = 0, **parts: Unpack[Parts]
-):
+    event_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    beta: float = 4.0,
+    warmup: int = 0,
+    **parts: Unpack[Parts],
+) -> Made:
     """VAE with a weighed divergence, which may be warmed up.
 
     −E_q[log p(x|z)] + β KL(q(z|x) ‖ N(0, I)), β = `beta`; with `warmup`, it rises linearly from 0 in so
@@ -46,7 +52,9 @@ def beta_vae(
 
 
 @recipe
-def iwae(event_shape, latent_dim: int, *, num_particles: int = 8, **parts: Unpack[Parts]):
+def iwae(
+    event_shape: Sequence[int], latent_dim: int, *, num_particles: int = 8, **parts: Unpack[Parts]
+) -> Made:
     """Importance-weighted autoencoder.
 
     −log (1/K) Σₖ p(x, zₖ) / q(zₖ|x) in expectation, K = `num_particles`.
@@ -61,7 +69,7 @@ def iwae(event_shape, latent_dim: int, *, num_particles: int = 8, **parts: Unpac
 
 @recipe
 def vae_gan(
-    event_shape,
+    event_shape: Sequence[int],
     latent_dim: int,
     *,
     beta: float = 0.1,
@@ -69,7 +77,7 @@ def vae_gan(
     discriminator: tuple[int, ...] = (256,),
     learning_rate: float = 1e-3,
     **parts: Unpack[Parts],
-):
+) -> Made:
     """VAE whose decoder is judged by a discriminator and its features.
 
     β KL(q ‖ N(0, I)) + ½‖f(x) − f(x̂)‖² − `weight` · [log D(x̂) + log D(x̃)], β = `beta`; f are the

@@ -50,8 +50,8 @@ class _Section(NamedTuple):
 
 
 def report(
-    folder: str | os.PathLike,
-    path: str | os.PathLike | None = None,
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     vae: VAE | None = None,
     replace: bool = False,
     name: str | None = None,

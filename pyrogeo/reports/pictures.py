@@ -190,7 +190,7 @@ def save(figure: Any, path: Path) -> None:
 
 
 def draw(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     vae: VAE | None = None,
     replace: bool = False,
     name: str | None = None,

@@ -60,13 +60,13 @@ class Folder:
     (['greeting'], 'hello')
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.manifest = Manifest.read(self.path)
-        self._found_whole: dict[Path, tuple] = {}
+        self._found_whole: dict[Path, tuple[Any, ...]] = {}
 
     @classmethod
-    def create(cls, path: str | os.PathLike, statement: dict[str, Any]) -> "Folder":
+    def create(cls, path: str | os.PathLike[str], statement: dict[str, Any]) -> "Folder":
         """Makes a folder with a manifest without steps.
 
         Raises:

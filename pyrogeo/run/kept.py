@@ -77,7 +77,7 @@ class _Rows(Struct, forbid_unknown_fields=True):
     validation_loss: list[float]
     learning_rate: list[Annotated[float, Meta(ge=0, le=1.797e308)]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n = len(self.epoch)
         if self.epoch != list(range(1, n + 1)):
             raise ValueError("expected the epochs from 1")
@@ -93,7 +93,7 @@ class _History(Struct, forbid_unknown_fields=True):
     seed: int
     rows: _Rows
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.best_epoch > len(self.rows.epoch):
             raise ValueError("expected the best epoch among those that there are")
         if not -(2**63) <= self.seed < 2**64:
@@ -108,7 +108,7 @@ class _Diagnosis(Struct, forbid_unknown_fields=True):
     reasons: tuple[str, ...]
     table: dict[str, dict[_Column, Finite | None]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len({tuple(row) for row in self.table.values()}) != 1:
             raise ValueError("expected the same columns of each quantity")
 
@@ -135,7 +135,7 @@ def _posterior(vae: VAE, data: Dataset) -> dict[str, Tensor]:
     tensors = {"examples": data.test[:_EXAMPLES]}
     if data.train_labels is not None:
         tensors["labels"] = data.train_labels
-    if data.location is not None:
+    if data.location is not None and data.scale is not None:
         tensors |= {"data_location": data.location, "data_scale": data.scale}
     q = vae.embed(data.train)
     if not has_moments(q):  # such a guide has embeddings only

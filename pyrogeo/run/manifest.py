@@ -103,7 +103,8 @@ class Manifest(Struct, forbid_unknown_fields=True):
         path = folder / NAME
         if not path.is_file():
             raise ValueError(f"{folder} is not a run folder: it has no {NAME}")
-        content = read_json(path, _KIND, {1: _Earlier, _FORMAT: Manifest})
+        schemas: dict[int, type[_Earlier | Manifest]] = {1: _Earlier, _FORMAT: Manifest}
+        content = read_json(path, _KIND, schemas)
         if isinstance(content, Manifest):
             return content
         return cls(

@@ -61,12 +61,12 @@ class Run(Trained):
     (False, {'purpose': 'an example'})
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike[str]):
         super().__init__(Folder(folder))
         self.sets = Sets(self._store)
 
     @classmethod
-    def create(cls, folder: str | os.PathLike, **statement: Any) -> "Run":
+    def create(cls, folder: str | os.PathLike[str], **statement: Any) -> "Run":
         """Makes a run folder.
 
         Args:
@@ -219,8 +219,9 @@ class Run(Trained):
         with self.sets.new_draws(name, asked) as new:
             draws = record.draw(metric, num_samples, **given, **settings)
             write_draws(new(f"draws/{name}.nc"), draws)
-            if hasattr(metric, "save"):
-                metric.save(new(f"draws/{name}.metric.safetensors"))
+            save: Any = getattr(metric, "save", None)
+            if save is not None:
+                save(new(f"draws/{name}.metric.safetensors"))
         return draws
 
     def _as_asked(self, name: str, asked: dict[str, Any]) -> Any | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,9 @@ class Sets:
     def path(self, name: str, kind: str) -> str:
         """The path within the run of a set's `"draws"`, `"metric"` or `"diagnosis"`."""
         step, file, earlier = _FILES[kind]
-        step = self._folder.manifest.steps.get(f"{step}/{name}")
+        known = self._folder.manifest.steps.get(f"{step}/{name}")
         # A folder of the first format had one set, in files of other names.
-        return earlier if step is not None and earlier in step.files else file.format(name)
+        return earlier if known is not None and earlier in known.files else file.format(name)
 
     def has(self, kind: str, name: str) -> bool:
         """Whether a set has such a file, and one that is not about earlier draws."""
@@ -82,7 +83,7 @@ class Sets:
         return self._folder.step(f"draws/{name}", ("posterior.safetensors",), asked)
 
     @contextlib.contextmanager
-    def new_verdict(self, name: str):
+    def new_verdict(self, name: str) -> Iterator[NewFiles]:
         """The step that judges a set."""
         kinds = [kind for kind in ("draws", "metric") if self.has(kind, name)]
         inputs = tuple(self.path(name, kind) for kind in kinds)

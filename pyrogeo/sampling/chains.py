@@ -20,13 +20,13 @@ from pyrogeo._threads import one_thread, threads_for
 from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.sampling.kernels.protocol import KernelFactory, check_statistics, is_batched
 
-__all__ = ["Chain", "Draw", "run_chain"]
+__all__ = ["Chain", "Draw", "Emit", "run_chain"]
 
 
 class Chain(NamedTuple):
     """All that one chain needs; it can be sent to another process."""
 
-    potential: Callable
+    potential: Callable[[dict[str, Tensor]], Tensor]
     kernel: KernelFactory
     num_samples: int
     warmup_steps: int
@@ -46,7 +46,11 @@ class Draw(NamedTuple):
     tree_depth: float
 
 
-def run_chain(number: int, chain: Chain, emit: Callable) -> None:
+#: called with a chain's number, whether it warms up, and what came of a transition
+Emit = Callable[[int, bool, Draw], None]
+
+
+def run_chain(number: int, chain: Chain, emit: Emit) -> None:
     """Runs a chain, and calls `emit(number, warmup, draw)` after every transition."""
     plain = chain.kernel(potential_fn=chain.potential)
     if is_batched(plain):
@@ -79,7 +83,7 @@ def run_chain(number: int, chain: Chain, emit: Callable) -> None:
     _run(chain, kernel, hook)
 
 
-def _run(chain: Chain, kernel: Any, hook: Callable) -> None:
+def _run(chain: Chain, kernel: Any, hook: Callable[..., None]) -> None:
     mcmc = MCMC(
         kernel,
         chain.num_samples,
@@ -108,9 +112,7 @@ def _threads(chain: Chain) -> AbstractContextManager[None]:
     return nullcontext() if metric is None else threads_for(len(chain.start), metric)
 
 
-def _batched_hook(
-    emit: Callable, kernel: Any, params: dict[str, Tensor], stage: str, i: int
-) -> None:
+def _batched_hook(emit: Emit, kernel: Any, params: dict[str, Tensor], stage: str, i: int) -> None:
     if i == 0:
         check_statistics(kernel, len(params["z"]))
     kept = {name: value.cpu().numpy() for name, value in kernel.statistics.items()}
@@ -129,7 +131,7 @@ def _batched_hook(
 class _Counted:
     """A potential that counts its gradient evaluations."""
 
-    def __init__(self, potential: Callable):
+    def __init__(self, potential: Callable[[dict[str, Tensor]], Tensor]):
         self.potential, self.calls = potential, 0
 
     def __call__(self, params: dict[str, Tensor]) -> Tensor:
@@ -139,13 +141,15 @@ class _Counted:
         except (
             NotPositiveDefiniteError
         ):  # a trial step too far out; to a kernel, NaN is a divergence
-            return (params["z"] * math.nan).sum()
+            nowhere: Tensor = (params["z"] * math.nan).sum()
+            return nowhere
 
 
 def _instrument(kernel: Any, counted: _Counted) -> list[float]:
     """Counts from the start of each transition; an HMC's first kinetic energy goes into the list."""
     first: list[float] = []
-    transition, energy_of = kernel.sample, getattr(kernel, "_kinetic_energy", None)
+    transition: Callable[[dict[str, Tensor]], dict[str, Tensor]] = kernel.sample
+    energy_of: Any = getattr(kernel, "_kinetic_energy", None)
 
     def sample(params: dict[str, Tensor]) -> dict[str, Tensor]:
         first.clear()
@@ -153,7 +157,7 @@ def _instrument(kernel: Any, counted: _Counted) -> list[float]:
         return transition(params)
 
     def recorded(momentum: dict[Any, Tensor]) -> Tensor:
-        energy = energy_of(momentum)
+        energy: Tensor = energy_of(momentum)
         if not first:
             first.append(float(energy))
         return energy

@@ -54,7 +54,8 @@ class Collected:
             name: np.array([[getattr(draw, name) for draw in self.draws[i][:n]] for i in keep])
             for name in Draw._fields
         }
-        origins = [starts[i] if self.before[i] is None else self.before[i] for i in keep]
+        befores = [self.before[i] for i in keep]
+        origins = [starts[i] if z is None else z for i, z in zip(keep, befores, strict=True)]
         return columns, np.stack(origins)
 
 

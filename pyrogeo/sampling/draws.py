@@ -20,7 +20,10 @@ from pyrogeo.sampling.netcdf import check_numbers, check_structure
 
 with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, once a day
     warnings.filterwarnings("ignore", "\nArviZ is undergoing", FutureWarning)
-    import arviz as az
+    import arviz
+
+# Which `verdict` takes from here, imported without its warning; 0.23 and 1.x take other arguments.
+az: Any = arviz
 
 __all__ = ["group_arrays", "latent_points", "read_draws", "to_arviz", "write_draws"]
 
@@ -63,7 +66,7 @@ def to_arviz(
     return data
 
 
-def write_draws(path: str | os.PathLike, data: Any) -> None:
+def write_draws(path: str | os.PathLike[str], data: Any) -> None:
     """Writes ArviZ data to a NetCDF file, whole or not at all.
 
     Raises:
@@ -88,7 +91,7 @@ def _netcdf(data: Any) -> memoryview:
     return buffer.getbuffer()
 
 
-def read_draws(path: str | os.PathLike) -> Any:
+def read_draws(path: str | os.PathLike[str]) -> Any:
     """ArviZ data from a NetCDF file, in memory.
 
     Raises:
@@ -107,7 +110,7 @@ def read_draws(path: str | os.PathLike) -> Any:
     return data
 
 
-def _opened(path: str | os.PathLike) -> Any:
+def _opened(path: str | os.PathLike[str]) -> Any:
     if _ARVIZ_1:
         import xarray
 

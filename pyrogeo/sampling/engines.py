@@ -7,7 +7,7 @@ their place. A chain has its seed and one thread, so that its draws are the same
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from contextlib import closing
 
 import joblib
@@ -15,7 +15,7 @@ from joblib.parallel import get_active_backend
 from tqdm.std import tqdm
 
 from pyrogeo._checks import in_one_line
-from pyrogeo.sampling.chains import Chain, Draw, run_chain
+from pyrogeo.sampling.chains import Chain, Draw, Emit, run_chain
 
 try:
     import cloudpickle
@@ -30,13 +30,13 @@ _PARTS = "the density or the kernel"
 _HERE = "num_workers=1 needs no copy of it"
 
 
-def in_turn(chains: list[Chain], emit: Callable, num_workers: int = 1) -> None:
+def in_turn(chains: list[Chain], emit: Emit, num_workers: int = 1) -> None:
     """Runs the chains here, and calls `emit(number, warmup, draw)` after every transition."""
     for number, chain in enumerate(chains):
         run_chain(number, chain, emit)
 
 
-def in_workers(chains: list[Chain], emit: Callable, num_workers: int) -> None:
+def in_workers(chains: list[Chain], emit: Emit, num_workers: int) -> None:
     """The same by joblib; a chain is emitted when all of it has come in.
 
     Raises:
@@ -56,7 +56,8 @@ def in_workers(chains: list[Chain], emit: Callable, num_workers: int) -> None:
 
 def workers(num_workers: int) -> int:
     """How many there will be; of one, a surrounding `joblib.parallel_config` may make more."""
-    return joblib.effective_n_jobs(_n_jobs(num_workers))
+    number: int = joblib.effective_n_jobs(_n_jobs(num_workers))
+    return number
 
 
 def _n_jobs(num_workers: int) -> int | None:
@@ -64,7 +65,9 @@ def _n_jobs(num_workers: int) -> int | None:
     return num_workers if num_workers > 1 else None
 
 
-def _finished(packed: list[bytes], num_workers: int) -> Iterator[tuple[int, list]]:
+def _finished(
+    packed: list[bytes], num_workers: int
+) -> Generator[tuple[int, list[tuple[bool, Draw]]], None, None]:
     """Number and draws of each chain, as they come in where the backend can do that."""
     backend, _ = get_active_backend()
     streams = getattr(backend, "supports_return_generator", False)
@@ -130,4 +133,5 @@ def _packed(chain: Chain) -> bytes:
             raise ValueError(
                 f"{name}: num_workers > 1 needs parts that can be pickled: {in_one_line(error)}; {_HERE}"
             ) from error
-    return cloudpickle.dumps(chain)
+    content: bytes = cloudpickle.dumps(chain)
+    return content

@@ -136,7 +136,8 @@ def _groups(density: Any, num_chains: int, wanted: int | None, may_share: bool) 
 
 def _starts(density: Any, num_chains: int, groups: int, initial_params: Tensor | None) -> Tensor:
     if initial_params is None:
-        return density.initial(groups).repeat_interleave(num_chains // groups, 0)
+        shared: Tensor = density.initial(groups).repeat_interleave(num_chains // groups, 0)
+        return shared
     starts = initial_params.get("z") if isinstance(initial_params, dict) else initial_params
     starts = as_tensor("initial_params", starts)
     expected = (num_chains, *density.event_shape)

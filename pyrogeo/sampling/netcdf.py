@@ -63,7 +63,7 @@ def _declared_bytes(name: str, dataset: h5py.Dataset) -> int:
         raise ValueError(f"{name} has numbers of type {dataset.dtype}")
     if {"scale_factor", "add_offset", "missing_value"} & set(dataset.attrs):
         raise ValueError(f"{name} is packed")
-    size = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
+    size: int = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
     if size > max(_SMALL, _MOST_INFLATED * dataset.id.get_storage_size()):
         raise ValueError(f"{name} declares {size:,} bytes, more than are in the file")
     return size

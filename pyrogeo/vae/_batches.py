@@ -1,6 +1,7 @@
 """Long inputs in pieces, and the pieces' distributions put together again."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -31,7 +32,8 @@ def joined(parts: list[Distribution]) -> Distribution | None:
     if len(parts) == 1:
         return first
     if isinstance(first, Independent):
-        base = joined([part.base_dist for part in parts])
+        independent: list[Any] = parts
+        base = joined([part.base_dist for part in independent])
         return None if base is None else type(first)(base, first.reinterpreted_batch_ndims)
     if type(first) is dist.Delta:
         v, log_density = (
@@ -41,9 +43,10 @@ def joined(parts: list[Distribution]) -> Distribution | None:
     names = _PARAMETERS.get(type(first))
     if names is None or getattr(first, "_lims", _LIMS) != _LIMS:
         return None
-    return type(first)(
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    )
+    options: dict[str, Any] = {
+        name: torch.cat([getattr(part, name) for part in parts]) for name in names
+    }
+    return type(first)(**options)
 
 
 _LIMS = (0.499, 0.501)  # between which a ContinuousBernoulli is expanded, by default

@@ -39,12 +39,12 @@ def matched_normal(
             f"num_samples: expected an integer of at least d + 2 = {d + 2}, got {num_samples!r}"
         )
     at_once = max(1, _POINTS // max(1, shape[:-1].numel()))
-    centre, total, products = None, 0.0, 0.0
+    centre = total = products = torch.zeros((), dtype=torch.float64)
     for part in torch.arange(count).split(at_once):
         z = draw(len(part))
         dtype = z.dtype
         z = z.double()
-        centre = z.mean(0) if centre is None else centre
+        centre = z.mean(0) if centre.dim() == 0 else centre
         z = z - centre
         total = total + z.sum(0)
         products = products + torch.einsum("p...i,p...j->...ij", z, z)

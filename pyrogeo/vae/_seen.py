@@ -1,12 +1,12 @@
 """A distribution of one precision in a program of another: it computes in its own, and is seen in theirs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 __all__ = ["seen_as"]
 
@@ -36,11 +36,12 @@ class _Seen(TorchDistribution):
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     @property
-    def has_rsample(self) -> bool:
-        return self.base_dist.has_rsample
+    def has_rsample(self) -> bool:  # type: ignore[override]  # a class attribute in torch, here of one object
+        known: bool = self.base_dist.has_rsample
+        return known
 
     @property
-    def support(self):
+    def support(self) -> constraints.Constraint | None:
         return self.base_dist.support
 
     @property
@@ -51,16 +52,16 @@ class _Seen(TorchDistribution):
     def variance(self) -> Tensor:
         return self.base_dist.variance.to(self._like)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.sample(torch.Size(sample_shape)).to(self._like)
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.rsample(torch.Size(sample_shape)).to(self._like)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.base_dist.log_prob(value.to(self._own)).to(value)
 
-    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "_Seen":
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "_Seen":
         return _Seen(self.base_dist.expand(torch.Size(batch_shape)), self._own, self._like)
 
     def __repr__(self) -> str:

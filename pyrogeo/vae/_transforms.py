@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 from inspect import ismethod
 from types import MethodType
+from typing import Any
 
 import torch
 from pyro.distributions.conditional import ConditionalTransform
@@ -24,11 +25,17 @@ _Inverse = type(ExpTransform().inv)
 class Transforms(nn.Module):
     """A sequence of Pyro transforms, of which `transform.inv` and conditional ones may be part."""
 
-    def __init__(self, transforms: Sequence[Transform | ConditionalTransform]):
+    def __init__(
+        self,
+        transforms: Transform | ConditionalTransform | Sequence[Transform | ConditionalTransform],
+    ):
         super().__init__()
-        if isinstance(transforms, (Transform, nn.Module)):
-            transforms = [transforms]
-        self.parts = [part for transform in transforms for part in _parts(transform)]
+        several: Sequence[Any] = (
+            [transforms]
+            if isinstance(transforms, (Transform, ConditionalTransform, nn.Module))
+            else transforms
+        )
+        self.parts = [part for transform in several for part in _parts(transform)]
         self.learned = nn.ModuleList(t for t, _ in self.parts if isinstance(t, nn.Module))
         if not self.parts:
             raise ValueError("transforms: expected at least one")
@@ -71,7 +78,9 @@ class Transforms(nn.Module):
                 ) from error
 
 
-def _parts(transform: Transform | ConditionalTransform) -> list[tuple[Transform, bool]]:
+def _parts(
+    transform: Transform | ConditionalTransform,
+) -> list[tuple[Transform | ConditionalTransform, bool]]:
     """The transform and whether it is inverted; those of a composition one by one."""
     if isinstance(transform, ComposeTransform):
         return [part for piece in transform.parts for part in _parts(piece)]

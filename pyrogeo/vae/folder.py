@@ -14,7 +14,7 @@ from pyrogeo.errors import BrokenFileError
 
 __all__ = ["WORDS", "load_weights", "read_statement", "save", "size_of_weights"]
 
-PathLike = str | os.PathLike
+PathLike = str | os.PathLike[str]
 _WEIGHTS, WORDS = "weights.safetensors", "vae.json"
 _WEIGHTS_KIND, _WORDS_KIND = "weights of a pyrogeo VAE", "a pyrogeo VAE"
 
@@ -31,7 +31,7 @@ def save(vae: nn.Module, folder: PathLike) -> None:
 
 def _once_each(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Parts may share modules, a prior its guide's network say: their tensors are kept under one name."""
-    places: dict[tuple, str] = {}
+    places: dict[tuple[Any, ...], str] = {}
     for name in sorted(state):
         tensor = state[name]
         where = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())

@@ -134,9 +134,10 @@ def picture(distribution: Distribution) -> Tensor:
 
 def _or_none(distribution: Distribution, name: str) -> Tensor | None:
     try:
-        return getattr(distribution, name)
+        found: Tensor | None = getattr(distribution, name)
     except (NotImplementedError, AttributeError):
         return None
+    return found
 
 
 def _innermost(distribution: Distribution) -> str:
@@ -149,9 +150,11 @@ def _called(network: nn.Module, z: Tensor) -> Tensor:
     """network(z), with z in the dtype of its parameters, if it has some."""
     tensors = itertools.chain(network.parameters(), network.buffers())
     like = next((t for t in tensors if t.is_floating_point()), z)
-    return network(z.to(like.dtype))
+    called: Tensor = network(z.to(like.dtype))
+    return called
 
 
 def _independent(distribution: dist.TorchDistribution, z: Tensor) -> dist.TorchDistribution:
     """All dimensions that the network put behind the leading shape of z belong to one datum."""
-    return distribution.to_event(len(distribution.batch_shape) - z.dim() + 1)
+    one: dist.TorchDistribution = distribution.to_event(len(distribution.batch_shape) - z.dim() + 1)
+    return one

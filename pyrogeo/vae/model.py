@@ -17,7 +17,6 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from pyrogeo._checks import as_tensor, not_negative, whole
 from pyrogeo._random import forked
@@ -80,7 +79,7 @@ class VAE(nn.Module):
         self.stepped_elsewhere = False
         self._name = f"vae{next(_numbers)}"
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy is another VAE: under the same name, SVI would step the parameters of the original.
         super().__setstate__(state)
         self._name = f"vae{next(_numbers)}"
@@ -115,7 +114,8 @@ class VAE(nn.Module):
         with self._plate(x, size):
             with _tempered(self.beta):
                 z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(z), obs=x)
+            drawn: Tensor = pyro.sample("x", self.likelihood(z), obs=x)
+        return drawn
 
     def guide(self, x: Tensor, size: int | None = None) -> Tensor:
         """The variational program, with the site `"z"`; arguments as in `model`.
@@ -130,15 +130,19 @@ class VAE(nn.Module):
     def _program(self, x: Tensor) -> Tensor:
         """The guide's sites: one named "z", and those that a guide's own program adds to it."""
         program = getattr(self.posterior, "program", None)
-        if program is None:
-            return pyro.sample("z", self.posterior(x))
-        return program(x, name="z", joint=self._joint(x))
+        z: Tensor = (
+            pyro.sample("z", self.posterior(x))
+            if program is None
+            else program(x, name="z", joint=self._joint(x))
+        )
+        return z
 
     def _joint(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """From points `(*, B, d)` to log p(x, z) of shape `(*, B)`, without β."""
 
         def joint(z: Tensor) -> Tensor:
-            return self.prior().log_prob(z) + self._log_likelihood(x, z)
+            value: Tensor = self.prior().log_prob(z) + self._log_likelihood(x, z)
+            return value
 
         return joint
 
@@ -147,7 +151,8 @@ class VAE(nn.Module):
         lead = z.shape[:-1]
         # Folded, as networks with batch norm take one batch dimension only.
         repeated = x.expand(*lead, *x.shape[1:]).flatten(0, len(lead) - 1)
-        return self.likelihood(z.flatten(0, -2)).log_prob(repeated).reshape(lead)
+        value: Tensor = self.likelihood(z.flatten(0, -2)).log_prob(repeated).reshape(lead)
+        return value
 
     def _register(self, name: str, part: nn.Module) -> None:
         name = f"{self._name}.{name}"
@@ -206,11 +211,14 @@ class VAE(nn.Module):
             raise ValueError(f"z: expected floating-point numbers, got {z.dtype}")
         with self.evaluating():
             if z.dim() < 2:
-                return self.likelihood(self._cast(z))
+                one: dist.TorchDistribution = self.likelihood(self._cast(z))
+                return one
             return self._call_batched(self.likelihood, z, batch_size)
 
-    def _call_batched(self, part: Callable, x: Tensor, batch_size: int) -> dist.TorchDistribution:
-        whole = joined([part(self._cast(batch)) for batch in batched(x, batch_size)])
+    def _call_batched(
+        self, part: Callable[[Tensor], dist.TorchDistribution], x: Tensor, batch_size: int
+    ) -> dist.TorchDistribution:
+        whole: Any = joined([part(self._cast(batch)) for batch in batched(x, batch_size)])
         return part(self._cast(x)) if whole is None else whole
 
     def _cast(self, x: Tensor) -> Tensor:
@@ -235,7 +243,7 @@ class VAE(nn.Module):
         Traceback (most recent call last):
         ValueError: expected floating-point numbers, got torch.uint8; for images of bytes, x.float() / 255, ...
         """
-        if x.dtype is not torch.bool and not self._support().is_discrete:
+        if x.dtype is not torch.bool and not self._is_of_integers():
             raise ValueError(
                 f"expected floating-point numbers, got {x.dtype}; for images of bytes, x.float() / 255, for "
                 "values as they are, x.float()"
@@ -245,10 +253,10 @@ class VAE(nn.Module):
             raise ValueError(f"{self.dtype} rounds integers of this size; use vae.double()")
         return cast
 
-    def _support(self) -> constraints.Constraint:
-        """Of the likelihood, at some latent point."""
+    def _is_of_integers(self) -> bool:
+        """Whether the likelihood's support is, at some latent point."""
         with self.evaluating(), forked(0, self.device):
-            return self.likelihood(self._cast(self.prior().sample((1,)))).support
+            return bool(self.likelihood(self._cast(self.prior().sample((1,)))).support.is_discrete)
 
     def log_likelihood(
         self,
@@ -298,12 +306,14 @@ class VAE(nn.Module):
         plates = pyro.plate("draws", n, dim=-2), pyro.plate("data", len(x), dim=-1)
         with poutine.block(), poutine.trace() as traced, plates[0], plates[1]:
             z = self._program(x)
-        sites = [site for site in traced.trace.nodes.values() if site["type"] == "sample"]
-        return z, sum(
+        # The types of a trace's words are left open by Pyro.
+        sites: list[Any] = [s for s in traced.trace.nodes.values() if s["type"] == "sample"]
+        log_probs = [
             site["fn"].log_prob(site["value"]) for site in sites if not site_is_subsample(site)
-        )
+        ]
+        return z, sum(log_probs, x.new_zeros(()))
 
-    def save(self, folder: str | os.PathLike) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `weights.safetensors` and `vae.json` into a folder, made if it is missing.
 
         Raises:
@@ -311,7 +321,7 @@ class VAE(nn.Module):
         """
         saved.save(self, folder)
 
-    def load_weights(self, folder: str | os.PathLike) -> None:
+    def load_weights(self, folder: str | os.PathLike[str]) -> None:
         """Takes the weights that `save` wrote, into parts of the same shapes.
 
         Raises:
@@ -332,7 +342,7 @@ class VAE(nn.Module):
                 module.training = training
 
 
-def _tempered(beta: float):
+def _tempered(beta: float) -> contextlib.AbstractContextManager[Any]:
     if beta == 1:
         return contextlib.nullcontext()
     # poutine.scale refuses 0, whose meaning is that the latent sites do not count.

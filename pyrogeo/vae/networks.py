@@ -9,6 +9,7 @@ convolutions, take exactly one batch dimension.
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -42,7 +43,7 @@ class FoldBatch(nn.Module):
         if x.dim() < self.event_dim:
             raise ValueError(f"expected {self.event_dim} event dimensions, got {tuple(x.shape)}")
         lead = x.shape[: x.dim() - self.event_dim]
-        y = self.module(x.reshape(-1, *x.shape[len(lead) :]))
+        y: Tensor = self.module(x.reshape(-1, *x.shape[len(lead) :]))
         return y.reshape(*lead, *y.shape[1:])
 
 
@@ -69,26 +70,40 @@ def mlp(*sizes: Size, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Seque
     """
     if len(sizes) < 2:
         raise ValueError(f"an mlp needs an input and an output size, got {sizes}")
-    sizes = tuple(_size(size) for size in sizes)
-    widths = [size if isinstance(size, int) else prod(size) for size in sizes]
+    first, *_, last = both = [_size(size) for size in sizes]
+    widths = [size if isinstance(size, int) else prod(size) for size in both]
     layers: list[nn.Module] = []
-    if isinstance(sizes[0], tuple):
-        layers.append(nn.Flatten(-len(sizes[0])))
+    if isinstance(first, tuple):
+        layers.append(nn.Flatten(-len(first)))
     for n_in, n_out in pairwise(widths[:-1]):
         layers += [nn.Linear(n_in, n_out), activation()]
     layers.append(nn.Linear(widths[-2], widths[-1]))
-    if isinstance(sizes[-1], tuple):
-        layers.append(nn.Unflatten(-1, sizes[-1]))
+    if isinstance(last, tuple):
+        layers.append(nn.Unflatten(-1, last))
     return nn.Sequential(*layers)
 
 
 def _size(size: Size) -> int | tuple[int, ...]:
     """In Python's integers: a number, or a shape as a tuple."""
-    is_shape = isinstance(size, Sequence)
-    numbers = [whole_or_none(n) for n in (size if is_shape else (size,))]
-    if not numbers or any(n is None or n < 1 for n in numbers):
+    return _shape(size) if isinstance(size, Sequence) else _number(size)
+
+
+def _shape(size: Sequence[int]) -> tuple[int, ...]:
+    numbers = _positive(size)
+    if not numbers or len(numbers) < len(size):
         raise ValueError(f"a size is a positive integer or a shape of such, got {size!r}")
-    return tuple(numbers) if is_shape else numbers[0]
+    return numbers
+
+
+def _number(size: int) -> int:
+    if not _positive((size,)):
+        raise ValueError(f"a size is a positive integer or a shape of such, got {size!r}")
+    return _positive((size,))[0]
+
+
+def _positive(numbers: Sequence[Any]) -> tuple[int, ...]:
+    """Those that are positive integers, as Python's."""
+    return tuple(n for n in map(whole_or_none, numbers) if n is not None and n >= 1)
 
 
 def conv_encoder(
@@ -180,7 +195,9 @@ def conv_decoder(
             for p, s in zip(pixels, smaller, strict=True)
         ]
         after = _after(n_out, batch_norm, activation) if layers else []
-        convolution = nn.ConvTranspose2d(n, n_out, kernel_size, stride, padding, tuple(extra))
+        convolution = nn.ConvTranspose2d(
+            n, n_out, kernel_size, stride, padding, (extra[0], extra[1])
+        )
         layers = [convolution, *after, *layers]
         pixels = smaller
     first = [nn.Linear(n_in, channels[0] * prod(pixels)), nn.Unflatten(-1, (channels[0], *pixels))]
@@ -189,20 +206,23 @@ def conv_decoder(
 
 def _image_sizes(sizes: Sequence[Size], image: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """Splits `sizes` into image shape, channels and the vector size at the other end."""
-    ok = len(sizes) >= 3 and isinstance(sizes[image], Sequence) and len(sizes[image]) == 3
-    if not ok or any(isinstance(s, Sequence) for s in (sizes[1:] if image == 0 else sizes[:-1])):
+    shape = sizes[image] if len(sizes) >= 3 else ()
+    others = [s for s in (sizes[1:] if image == 0 else sizes[:-1]) if not isinstance(s, Sequence)]
+    if not isinstance(shape, Sequence) or len(shape) != 3 or len(others) < len(sizes) - 1:
         raise ValueError(
             "expected an image shape (C, H, W), at least one number of channels and a vector size "
             f"at the other end, got {sizes}"
         )
-    sizes = [_size(size) for size in sizes]
-    return sizes[image], tuple(sizes[1:-1]), sizes[-1 if image == 0 else 0]
+    numbers = tuple(_number(size) for size in others)
+    if image == 0:
+        return _shape(shape), numbers[:-1], numbers[-1]
+    return _shape(shape), numbers[1:], numbers[0]
 
 
 def _strides(strides: int | Sequence[int], channels: Sequence[int]) -> tuple[int, ...]:
     several = tuple(strides) if isinstance(strides, Sequence) else (strides,) * len(channels)
-    numbers = tuple(whole_or_none(s) for s in several)
-    if len(numbers) != len(channels) or any(n is None or n < 1 for n in numbers):
+    numbers = _positive(several)
+    if len(numbers) != len(channels) or len(numbers) < len(several):
         raise ValueError(f"expected {len(channels)} positive strides, got {strides}")
     return numbers
 
@@ -212,7 +232,9 @@ def _padding(kernel_size: int, stride: int) -> int:
     return kernel_size // 2 if stride == 1 else (kernel_size - 1) // 2
 
 
-def _check_pixels(pixels: Sequence[int], shape, channels, kernel_size: int) -> None:
+def _check_pixels(
+    pixels: Sequence[int], shape: Sequence[int], channels: Sequence[int], kernel_size: int
+) -> None:
     if min(pixels) < 1:
         raise ValueError(
             f"an image of {shape[1]}×{shape[2]} pixels has none left after {len(channels)} layers "
@@ -220,5 +242,5 @@ def _check_pixels(pixels: Sequence[int], shape, channels, kernel_size: int) -> N
         )
 
 
-def _after(channels: int, batch_norm: bool, activation) -> list[nn.Module]:
+def _after(channels: int, batch_norm: bool, activation: Callable[[], nn.Module]) -> list[nn.Module]:
     return [*([nn.BatchNorm2d(channels)] if batch_norm else []), activation()]

@@ -26,6 +26,9 @@ class StandardNormal(nn.Module):
     tensor(-2.7568)
     """
 
+    loc: Tensor
+    scale: Tensor
+
     def __init__(self, d: int):
         super().__init__()
         d = _positive("the latent dimension", d)
@@ -33,7 +36,8 @@ class StandardNormal(nn.Module):
         self.register_buffer("scale", torch.ones(d))
 
     def forward(self) -> dist.TorchDistribution:
-        return dist.Normal(self.loc, self.scale).to_event(1)
+        normal: dist.TorchDistribution = dist.Normal(self.loc, self.scale).to_event(1)
+        return normal
 
     def extra_repr(self) -> str:
         return str(len(self.loc))
@@ -54,6 +58,8 @@ class Fixed(nn.Module):
     >>> Fixed(dist.Laplace(torch.zeros(2), torch.ones(2)).to_event(1))().event_shape
     torch.Size([2])
     """
+
+    _like: Tensor
 
     def __init__(self, distribution: dist.TorchDistribution):
         super().__init__()
@@ -181,6 +187,9 @@ class Flow(nn.Module):
     torch.Size([5])
     """
 
+    loc: Tensor
+    scale: Tensor
+
     def __init__(self, d: int, transforms: Sequence[Transform]):
         super().__init__()
         d = _positive("the latent dimension", d)
@@ -193,14 +202,15 @@ class Flow(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         base = dist.Normal(self.loc, self.scale).to_event(1)
-        return dist.TransformedDistribution(base, self.transforms())
+        flow: dist.TorchDistribution = dist.TransformedDistribution(base, self.transforms())
+        return flow
 
 
 class _Mixed(dist.MixtureSameFamily):
     """A mixture whose components see as many points as there are components: a flow's need that."""
 
     def _pad(self, x: Tensor) -> Tensor:
-        padded = super()._pad(x)
+        padded: Tensor = super()._pad(x)
         shape = list(padded.shape)
         shape[-1 - self._event_ndims] = self._num_component
         return padded.expand(shape)
@@ -231,7 +241,7 @@ def _check_density(guide: nn.Module, u: Tensor) -> None:
     with torch.no_grad():
         try:
             q = guide(u[:1])
-            known = torch.isfinite(q.log_prob(q.sample() + 0.1)).all()
+            known = bool(torch.isfinite(q.log_prob(q.sample() + 0.1)).all())
         except (KeyError, NotImplementedError):
             known = False
         except Exception as error:  # a user's network raises what it likes

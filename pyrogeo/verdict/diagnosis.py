@@ -166,7 +166,9 @@ def _superchains(draws: Any, wanted: int | None, quantities: dict[str, np.ndarra
     return groups
 
 
-def _quantities(posterior: dict, sample_stats: dict) -> Iterator[tuple[str, np.ndarray]]:
+def _quantities(
+    posterior: dict[str, np.ndarray], sample_stats: dict[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
     """Scalar series `(chain, draw)` by name: each coordinate, then the log-density."""
     for name, values in posterior.items():
         if values.dtype.kind not in "biuf":
@@ -303,8 +305,8 @@ def _too_short(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> Iterat
 
 
 def _round_up(n: float) -> int:
-    digits = max(0, math.floor(math.log10(max(n, 1))) - 1)
-    return math.ceil(n / 10**digits) * 10**digits
+    unit = int(10 ** max(0, math.floor(math.log10(max(n, 1))) - 1))
+    return math.ceil(n / unit) * unit
 
 
 def _points(draws: Any, density: Any, variable: str | None) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from scipy import stats
 from pyrogeo._random import forked
 from pyrogeo._threads import threads_for
 from pyrogeo.distributions import GeometricMixture, RiemannianUniform
-from pyrogeo.distributions.mixture import HasCentroids
+from pyrogeo.distributions.mixture import has_centroids
 from pyrogeo.geometry import CentroidMetric
 
 __all__ = ["missed_centroids", "nearest_centroids", "perplexity", "visited"]
@@ -67,8 +67,13 @@ def missed_centroids(
         `perplexity` of the chains and `exact_perplexity`, `differing` (how many centroids differ),
         `missed_share` (the exact share of those that the chains visit too little), `vacuum_share`
         (NaN where it is certainly below 5%).
+
+    Raises:
+        ValueError: for a metric without centroids.
     """
     metric = density.metric
+    if not has_centroids(metric):
+        raise ValueError(f"expected a metric with centroids, got {type(metric).__name__}")
     flat = z.reshape(-1, z.shape[-1])
     keep = np.linspace(0, len(flat) - 1, max(2, min(len(flat), int(ess)))).round().astype(int)
     with forked(0, metric.centroids.device):
@@ -98,14 +103,11 @@ def visited(density: RiemannianUniform, z: np.ndarray, ess: float) -> tuple[list
 
     Nothing of a density whose metric has no centroids, or that has no exact draws.
     """
-    if not isinstance(density.metric, HasCentroids) or density.proposal is None:
+    metric = density.metric
+    if not has_centroids(metric) or density.proposal is None:
         return [], []
     found = missed_centroids(density, z, ess)
-    k, perplexity, exact = (
-        density.metric.n_centroids,
-        found["perplexity"],
-        found["exact_perplexity"],
-    )
+    k, perplexity, exact = metric.n_centroids, found["perplexity"], found["exact_perplexity"]
     missed = []
     if found["differing"]:
         share = found["missed_share"]

@@ -57,7 +57,8 @@ def p_value(x: np.ndarray, groups: int) -> float:
 
 def rank_normal(x: np.ndarray) -> np.ndarray:
     ranks = stats.rankdata(x).reshape(x.shape)
-    return stats.norm.ppf((ranks - 0.375) / (x.size + 0.25))
+    normal: np.ndarray = stats.norm.ppf((ranks - 0.375) / (x.size + 0.25))
+    return normal
 
 
 def _welch(x: np.ndarray) -> float:

@@ -247,3 +247,13 @@ def test_numbers_from_numpy_are_kept_as_python_s(tmp_path):
     quiet(made(), IMAGES, **numbers, checkpoint=path)
     resumed = quiet(made(), IMAGES, epochs=2, batch_size=20, seed=3, checkpoint=path)
     assert len(resumed.table) == 2
+
+
+class Endless(Dataset):
+    def __getitem__(self, i):
+        return IMAGES[0]
+
+
+def test_a_data_set_without_a_length_is_refused():
+    with pytest.raises(ValueError, match="data: Endless has no length; give it a __len__"):
+        quiet(made(), Endless(), epochs=1)

@@ -1,6 +1,8 @@
 """Curves in the latent space, many at once: their lengths and energies under a metric."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,7 +100,7 @@ class Curve:
         """E(γ) = ∫ ‖γ'(t)‖² dt ≥ L(γ)², shape `(*,)`, with equality at constant speed."""
         return self._integral(lambda z, v: metric.inner(z, v, v))
 
-    def mean(self, function) -> Tensor:
+    def mean(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """∫ f(γ) ‖γ'‖ dt / ∫ ‖γ'‖ dt with Euclidean lengths, for f from `(*, d)` to `(*,)`."""
         total = self._integral(lambda z, v: function(z) * v.norm(dim=-1))
         return total / self._integral(lambda z, v: v.norm(dim=-1))
@@ -125,19 +127,22 @@ class Curve:
             raise NotPositiveDefiniteError(f"the metric is not positive definite near z = {where}")
         return Curve(self(_equal_shares(lengths, n)), self.degree)
 
-    def _integral(self, function) -> Tensor:
+    def _integral(self, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         return self._segment_integrals(function).sum(-1)
 
-    def _segment_integrals(self, function, splits: int = 1) -> Tensor:
+    def _segment_integrals(
+        self, function: Callable[[Tensor, Tensor], Tensor], splits: int = 1
+    ) -> Tensor:
         """∫ f(γ, γ') dt over equal pieces of [0, 1], `splits` to each segment: shape `(*, n·splits)`."""
         pieces = self.num_segments * splits
-        like = {"dtype": self.nodes.dtype, "device": self.nodes.device}
+        like: dict[str, Any] = {"dtype": self.nodes.dtype, "device": self.nodes.device}
         start = torch.arange(pieces, **like)[:, None]
         t = ((start + torch.tensor(_NODES, **like)) / pieces).flatten()
         values = function(self(t), self.velocity(t)).unflatten(-1, (pieces, 3))
-        return (values * torch.tensor(_WEIGHTS, **like)).sum(-1) / pieces
+        parts: Tensor = (values * torch.tensor(_WEIGHTS, **like)).sum(-1) / pieces
+        return parts
 
-    def _combine(self, t: Tensor | float, basis) -> Tensor:
+    def _combine(self, t: Tensor | float, basis: Callable[..., Tensor]) -> Tensor:
         """Of each curve's nodes and slopes, at times `(T,)` or `()` for all, or `(*, T)` for each."""
         t = torch.as_tensor(t, dtype=self.nodes.dtype, device=self.nodes.device)
         if not ((t >= 0) & (t <= 1)).all():
@@ -147,13 +152,13 @@ class Curve:
         segment = (t * self.num_segments).long().clamp(max=self.num_segments - 1)
         u = (t * self.num_segments - segment)[..., None]
         a, b = (_take(self.nodes, segment + i) for i in (0, 1))
-        slopes = (b - a, b - a)
+        slope_a = slope_b = b - a
         if self.degree == 3 and self.num_segments > 1:
             matrix = torch.from_numpy(_spline_slopes(self.num_segments)).to(self.nodes)
             # From the first node on, so that a curve that stays where it is has slopes of zero.
             at_nodes = matrix @ (self.nodes - self.nodes[..., :1, :])
-            slopes = tuple(_take(at_nodes, segment + i) for i in (0, 1))
-        result = basis(u, a, b, *slopes)
+            slope_a, slope_b = (_take(at_nodes, segment + i) for i in (0, 1))
+        result = basis(u, a, b, slope_a, slope_b)
         return result[..., 0, :] if single else result
 
 
@@ -167,7 +172,8 @@ def _take(x: Tensor, index: Tensor) -> Tensor:
 def _spline_slopes(num_segments: int) -> np.ndarray:
     """The matrix from nodes at 0, 1, …, n to the slopes there of their cubic spline."""
     knots = np.arange(num_segments + 1.0)
-    return CubicSpline(knots, np.eye(num_segments + 1))(knots, 1)
+    slopes: np.ndarray = CubicSpline(knots, np.eye(num_segments + 1))(knots, 1)
+    return slopes
 
 
 def _hermite(u: Tensor, a: Tensor, b: Tensor, slope_a: Tensor, slope_b: Tensor) -> Tensor:

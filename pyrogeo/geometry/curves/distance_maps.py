@@ -70,8 +70,10 @@ class DistanceMap:
 
     def to(self, dtype: torch.dtype) -> "DistanceMap":
         """The same, with its numbers in another precision."""
-        numbers = (x.to(dtype) for x in (self.point, self.x, self.y, self.distances))
-        return DistanceMap(*numbers, self._before)
+        point, x, y, distances = (
+            value.to(dtype) for value in (self.point, self.x, self.y, self.distances)
+        )
+        return DistanceMap(point, x, y, distances, self._before)
 
 
 @in_precision_of_the_metric
@@ -147,7 +149,7 @@ def _checked(
     if not isinstance(grid, (tuple, list)) or len(grid) != 2:
         raise ValueError(f"grid: expected the axes (x, y), got {type(grid)}")
     point = point.detach()
-    axes = []
+    axes: list[Tensor] = []
     for name, axis, value in zip("xy", grid, point.tolist(), strict=True):
         axis = torch.as_tensor(axis).to(point)
         if axis.dim() != 1 or len(axis) < 2 or not (axis.diff() > 0).all():
@@ -163,7 +165,8 @@ def _checked(
         axes.append(axis)
     if not metric.contains(point):
         raise ValueError(f"point: {point.tolist()} lies outside the metric's domain")
-    return point, *axes
+    x, y = axes
+    return point, x, y
 
 
 def _nodes(point: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -187,7 +190,8 @@ class _Ruler:
 
     def extent(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Cells that a segment crosses, along the axis where it crosses more."""
-        return np.abs(self.cells[a] - self.cells[b]).max(-1)
+        most: np.ndarray = np.abs(self.cells[a] - self.cells[b]).max(-1)
+        return most
 
     def __call__(self, a: np.ndarray, b: np.ndarray, fine: int = 1) -> np.ndarray:
         pieces = np.ceil(fine * self.extent(a, b) / _PIECE).astype(int).clip(1)

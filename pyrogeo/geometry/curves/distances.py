@@ -162,7 +162,9 @@ def frechet_mean(
     max_iterations = whole("max_iterations", max_iterations)
     tolerance = max(positive("tolerance", tolerance), torch.finfo(points.dtype).eps ** 0.5)
     z = _central(metric, points, weights, options) if initial is None else initial.detach()
-    step, mean, direction, best, least = 1.0, z, torch.zeros_like(z), torch.inf, torch.inf
+    step, mean, direction = 1.0, z, torch.zeros_like(z)
+    best: Tensor | float = torch.inf
+    least: Tensor | float = torch.inf
     for _ in range(max_iterations):
         found = geodesic(metric, z, points, **options)
         spread = (weights * found.length**2).sum()
@@ -211,7 +213,7 @@ def _moved(metric: Metric, z: Tensor, direction: Tensor, step: float) -> tuple[T
     return z, step
 
 
-def _central(metric: Metric, points: Tensor, weights: Tensor, options: dict) -> Tensor:
+def _central(metric: Metric, points: Tensor, weights: Tensor, options: dict[str, Any]) -> Tensor:
     few = points[torch.linspace(0, len(points) - 1, min(len(points), 32)).long()]
     squares = distance_matrix(metric, few, points, progress=False, **options) ** 2
     return few[(squares @ weights).argmin()]

@@ -6,6 +6,7 @@ them. The equation of parallel transport is linear, and solved by products of ro
 """
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -131,7 +132,10 @@ def parallel_transport(metric: Metric, curve: Curve, v: Tensor, *, num_steps: in
     rotation = torch.cat(rotations).reshape(*start.shape, d)
     with torch.no_grad():
         y = rotation @ (metric.cholesky(start).mT @ v[..., None])
-        return torch.linalg.solve_triangular(metric.cholesky(end).mT, y, upper=True)[..., 0]
+        carried: Tensor = torch.linalg.solve_triangular(metric.cholesky(end).mT, y, upper=True)[
+            ..., 0
+        ]
+        return carried
 
 
 def _rotation(metric: Metric, curve: Curve, steps: int) -> Tensor:
@@ -144,7 +148,7 @@ def _rotation(metric: Metric, curve: Curve, steps: int) -> Tensor:
     )
     bracket = second @ first - first @ second
     exponent = 0.5 * h * (first + second) + 3**0.5 / 12 * h**2 * bracket
-    turns = torch.linalg.matrix_exp(exponent)
+    turns: Tensor = torch.linalg.matrix_exp(exponent)
     product = turns[:, 0]
     for i in range(1, steps):
         product = turns[:, i] @ product
@@ -189,10 +193,13 @@ def _connection(metric: Metric, z: Tensor, u: Tensor) -> Tensor:
 def _congruent(factor: Tensor, x: Tensor) -> Tensor:
     """L⁻¹ x L⁻ᵀ."""
     half = torch.linalg.solve_triangular(factor, x, upper=False)
-    return torch.linalg.solve_triangular(factor, half.mT, upper=False).mT
+    both: Tensor = torch.linalg.solve_triangular(factor, half.mT, upper=False).mT
+    return both
 
 
-def _integrate(motion, start: Tensor, rtol: float, atol: float) -> Tensor:
+def _integrate(
+    motion: Callable[[Tensor, Tensor], Tensor], start: Tensor, rtol: float, atol: float
+) -> Tensor:
     """The state at time 1; the step is as long as the worst of the batch allows."""
     times = torch.tensor([0.0, 1.0], dtype=start.dtype, device=start.device)
     floor = 50 * torch.finfo(start.dtype).eps  # below which the error is rounding
@@ -204,7 +211,8 @@ def _integrate(motion, start: Tensor, rtol: float, atol: float) -> Tensor:
     options = {"norm": worst, "min_step": _SHORTEST_STEP, "step_t": times[1:]}
     rtol, atol = max(rtol, floor), max(atol, floor)
     with torch.no_grad():
-        return odeint(motion, start, times, rtol=rtol, atol=atol, options=options)[-1]
+        end: Tensor = odeint(motion, start, times, rtol=rtol, atol=atol, options=options)[-1]
+        return end
 
 
 def _checked(metric: Metric, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -56,7 +56,7 @@ class Newton(Solver):
     max_iterations: int = 100
     spacing: str = "metric"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.spacing not in ("metric", "euclidean"):
             raise ValueError(f"spacing: expected 'metric' or 'euclidean', got {self.spacing!r}")
@@ -69,7 +69,7 @@ class Newton(Solver):
             nodes = curves.reparametrized(measure, n // 4).nodes
             limit = curves.length(metric, splits=-(-n // curves.num_segments))
         coarse = max(tolerance, _COARSE_TOLERANCE), min(self.max_iterations, _COARSE_ITERATIONS)
-        before = 0
+        before = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
         for segments in (n // 4, n // 2):
             shares = _shares(metric, nodes, self.spacing)
             minimum = _minimize(metric, nodes, shares, *coarse)
@@ -191,7 +191,9 @@ def _segment_energies(metric: Metric, nodes: Tensor, shares: Tensor) -> Tensor:
         return metric.inner(middle, delta, delta) / shares
 
 
-def _newton_step(metric: Metric, z: Tensor, shares: Tensor, damping: Tensor):
+def _newton_step(
+    metric: Metric, z: Tensor, shares: Tensor, damping: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """The step of the inner nodes, the decrement −gᵀstep, and whether H + μP was positive definite."""
     g_m, g_d, hmm, hmd, g2 = _derivatives(metric, z, shares)
     mixed = 0.5 * (hmd + hmd.mT)

@@ -74,7 +74,7 @@ class Solver(ABC):
     tolerance: float
     max_iterations: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # As Python's own numbers, which a frozen dataclass has to be talked into.
         for name, value in {
             "num_segments": whole("num_segments", self.num_segments, 4),
@@ -91,14 +91,16 @@ class Solver(ABC):
 
     def tolerance_in(self, dtype: torch.dtype) -> float:
         """The tolerance, or where rounding hides a smaller one what can be asked for in a dtype."""
-        return max(self.tolerance, 4 * torch.finfo(dtype).eps ** 0.5)
+        least: float = max(self.tolerance, 4 * torch.finfo(dtype).eps ** 0.5)
+        return least
 
 
 def escaped(nodes: Tensor) -> Tensor:
     """Curves on their way to infinity, whose long segments step over all that lies on them."""
     ends = nodes[:, [0, -1]]
     size = ends.norm(dim=-1).amax(-1) + ends.diff(dim=1).norm(dim=-1)[:, 0]
-    return nodes.norm(dim=-1).amax(-1) > _ESCAPED * size
+    far: Tensor = nodes.norm(dim=-1).amax(-1) > _ESCAPED * size
+    return far
 
 
 def _as_wide(rows: Tensor, x: Tensor) -> Tensor:

@@ -81,6 +81,9 @@ class _Basis(NamedTuple):
     velocity: Tensor
 
 
+_Pair = tuple[Tensor, Tensor, Tensor]  # of L-BFGS: as `_pair` says
+
+
 class _State(NamedTuple):
     """Of the curves that still move: nodes, energy, its gradient in the inner nodes, and w."""
 
@@ -96,7 +99,8 @@ def _minimize(metric: Metric, nodes: Tensor, tolerance: float, max_iterations: i
     residual = nodes.new_full((len(nodes),), torch.inf)
     iterations = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
     active = torch.arange(len(nodes), device=nodes.device)
-    state, memory = _evaluate(metric, nodes, basis), []
+    state = _evaluate(metric, nodes, basis)
+    memory: list[_Pair] = []
     stuck = torch.zeros_like(iterations)  # steps in a row that led no lower
     for step in range(max_iterations):
         if step % _REFRESH == 0:
@@ -107,7 +111,7 @@ def _minimize(metric: Metric, nodes: Tensor, tolerance: float, max_iterations: i
         if not moving.all():
             active, factor, stuck = active[moving], factor[moving], stuck[moving]
             state = _State(*(x[moving] for x in state))
-            memory = [tuple(x[moving] for x in pair) for pair in memory]
+            memory = [(m[moving], c[moving], rho[moving]) for m, c, rho in memory]
         if len(active) == 0:
             break
         after = _step(metric, basis, state, _direction(state.gradient, memory, factor))
@@ -147,7 +151,10 @@ def _factor(weight: Tensor, basis: _Basis) -> Tensor:
     v = basis.velocity[:, 1:-1]
     p = torch.einsum("qi,bqk,qj->bkij", v, 2 * weight / len(v), v)
     mean = p.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=torch.finfo(p.dtype).tiny ** 0.5)
-    return torch.linalg.cholesky(p + _RIDGE * mean[..., None, None] * torch.eye(v.shape[1]).to(p))
+    factor: Tensor = torch.linalg.cholesky(
+        p + _RIDGE * mean[..., None, None] * torch.eye(v.shape[1]).to(p)
+    )
+    return factor
 
 
 def _apply(factor: Tensor, x: Tensor) -> Tensor:
@@ -157,14 +164,14 @@ def _apply(factor: Tensor, x: Tensor) -> Tensor:
     return torch.cholesky_solve(x.mT[..., None], factor)[..., 0].mT
 
 
-def _pair(moved: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _pair(moved: Tensor, change: Tensor) -> _Pair:
     """Steps, changes of the gradient and 1 / their products, which is 0 where those are not positive."""
     product = (moved * change).sum((-2, -1))
     usable = product > torch.finfo(moved.dtype).tiny ** 0.5
     return moved, change, torch.where(usable, 1 / product, 0.0)
 
 
-def _direction(gradient: Tensor, memory: list, factor: Tensor) -> Tensor:
+def _direction(gradient: Tensor, memory: list[_Pair], factor: Tensor) -> Tensor:
     """−H g by the two loops of L-BFGS; −P⁻¹ g where that does not descend."""
     q, weights = gradient, []
     for moved, change, rho in reversed(memory):

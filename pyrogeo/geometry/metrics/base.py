@@ -7,7 +7,7 @@ A Riemannian metric gives a length ‖v‖_z = √(vᵀ G(z) v) to a velocity v 
 import copy
 from abc import ABC, abstractmethod
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,10 @@ class Metric(nn.Module, ABC):
     tensor([2.])
     """
 
+    if TYPE_CHECKING:
+
+        def __call__(self, z: Tensor) -> Tensor: ...
+
     def __init_subclass__(cls, **options: Any):
         """Opens the door to what the subclass writes itself, which need not think of precision."""
         super().__init_subclass__(**options)
@@ -74,7 +78,7 @@ class Metric(nn.Module, ABC):
                     return tensor
         return None
 
-    def copy(self, dtype: torch.dtype | None = None) -> "Metric":
+    def copy(self, dtype: torch.dtype | None = None) -> Self:
         """A metric of its own with the same numbers, in another precision if one is given.
 
         >>> from pyrogeo.geometry import Constant
@@ -103,6 +107,7 @@ class Metric(nn.Module, ABC):
         Raises:
             NotPositiveDefiniteError: with the first point at which there is none.
         """
+        factor: Tensor
         factor, info = torch.linalg.cholesky_ex(self(z))
         if info.any():
             where = z.detach().expand(*info.shape, z.shape[-1])[info > 0][0].tolist()
@@ -247,7 +252,7 @@ class _Inverse(Metric):
         return self.metric
 
 
-def _grad(value: Tensor, inputs: tuple[Tensor, ...], **options) -> tuple[Tensor, ...]:
+def _grad(value: Tensor, inputs: tuple[Tensor, ...], **options: Any) -> tuple[Tensor, ...]:
     """Zeros where nothing depends on the input, as in a constant metric."""
     if not value.requires_grad:
         return tuple(torch.zeros_like(x) for x in inputs)

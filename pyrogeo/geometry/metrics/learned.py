@@ -135,7 +135,10 @@ class LearnedMetric(Metric):
         # With G⁻¹ = U Uᵀ and U upper triangular, U⁻ᵀ is the factor of G.
         upper = self._factor(z, flipped=True).flip(-1, -2)
         identity = torch.eye(self.dimension, dtype=z.dtype, device=z.device)
-        return torch.linalg.solve_triangular(upper.mT, identity.expand_as(upper), upper=False)
+        lower: Tensor = torch.linalg.solve_triangular(
+            upper.mT, identity.expand_as(upper), upper=False
+        )
+        return lower
 
     def log_volume_element(self, z: Tensor) -> Tensor:
         return -self._factor(z).diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -146,6 +149,7 @@ class LearnedMetric(Metric):
     def _factor(self, z: Tensor, flipped: bool = False) -> Tensor:
         """The Cholesky factor of G(z)⁻¹, or of that with rows and columns in reverse."""
         precision = self.precision(z)
+        factor: Tensor
         factor, info = torch.linalg.cholesky_ex(precision.flip(-1, -2) if flipped else precision)
         if info.any():
             where = z.detach()[info > 0][0].tolist() if z.dim() > 1 else z.tolist()

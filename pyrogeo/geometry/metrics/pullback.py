@@ -77,7 +77,7 @@ class Pullback(Metric):
         self._check_mode()
         z, v = z.contiguous(), v.contiguous()  # jvp takes no expanded tensors
         try:
-            (place, weight), (pushed, _) = torch.func.jvp(self._coordinates, (z,), (v,))
+            (place, weight), (pushed, _) = torch.func.jvp(self._coordinates, (z,), (v,))[:2]
         except (RuntimeError, NotImplementedError) as error:
             self._coordinates(z)  # which says so if the decoder does not work at all
             raise ValueError(
@@ -116,9 +116,10 @@ class Pullback(Metric):
                     f"decoder: expected {len(z)} rows for {len(z)} points, got shape "
                     f"{tuple(parameter.shape)}"
                 )
-        return tuple(
+        place, weight = (
             torch.cat([p.flatten(1) for p in parts], 1) for parts in zip(*pairs, strict=True)
         )
+        return place, weight
 
 
 def _mean(decoded: Distribution) -> Tensor:
@@ -133,7 +134,7 @@ def _mean(decoded: Distribution) -> Tensor:
     return decoded.mean
 
 
-def _fisher_information(decoded: Distribution) -> list[tuple[Tensor, Tensor]]:
+def _fisher_information(decoded: Tensor | Distribution) -> list[tuple[Tensor, Tensor]]:
     """Parameters in which the information is diagonal, and its diagonal."""
     while isinstance(decoded, Independent):
         decoded = decoded.base_dist

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyrogeo._checks import positive, share, whole
 from pyrogeo._random import continued, fresh_seed
+from pyrogeo.annealing import Proposal
 from pyrogeo.moves import State, hmc, independence
 
 __all__ = ["BatchHMC"]
@@ -66,7 +67,7 @@ class BatchHMC(MCMCKernel):
 
     def __init__(
         self,
-        potential_fn: Callable | None = None,
+        potential_fn: Callable[..., Any] | None = None,
         step_size: float = 0.1,
         num_steps: int = 10,
         adapt_step_size: bool = True,
@@ -79,7 +80,7 @@ class BatchHMC(MCMCKernel):
     ):
         if potential_fn is None or not callable(potential_fn):
             raise ValueError(f"potential_fn: expected a function, got {potential_fn!r}")
-        self.potential_fn = potential_fn
+        self.potential_fn: Any = potential_fn  # which may have a proposal, and a gradient
         self.step_size, self.num_steps = (
             positive("step_size", step_size),
             whole("num_steps", num_steps),
@@ -125,7 +126,7 @@ class BatchHMC(MCMCKernel):
         if bad:
             raise ValueError(f"the log-density is not finite at {bad} of {len(z)} starts")
         self._moments = (0, torch.zeros_like(z), torch.zeros_like(z))
-        self._law = None if self.jump_every is None else self.potential_fn.proposal
+        self._law: Proposal | None = None if self.jump_every is None else self.potential_fn.proposal
         self._acceptance, self._jumps = 0.0, 0.0
         if self.adapt_step_size and warmup_steps > 0:
             self._restart_adaptation()
@@ -139,8 +140,9 @@ class BatchHMC(MCMCKernel):
             self._value_and_grad, self._state, size, self.num_steps, self._scale, self._generator
         )
         self._count += 1
-        if self._law is not None and self._count % self.jump_every == 0:
-            self._jump()
+        every = self.jump_every
+        if self._law is not None and every is not None and self._count % every == 0:
+            self._jump(self._law, every)
         #: what `pyrogeo.sample` keeps of the last transition, by ArviZ's names
         self.statistics = {
             "kinetic": made.kinetic,
@@ -162,13 +164,13 @@ class BatchHMC(MCMCKernel):
         uniform = torch.rand(n, 1, generator=self._generator, dtype=z.dtype, device=z.device)
         return 1 + self.jitter * (2 * uniform - 1)
 
-    def _jump(self) -> None:
+    def _jump(self, law: Proposal, jump_every: int) -> None:
         with continued(self._generator):
-            z = self._law.sample(len(self._state.z)).to(self._state.z.dtype)
+            z = law.sample(len(self._state.z)).to(self._state.z.dtype)
         proposal = State(z, *self._value_and_grad(z))
-        log_prob = self._law.log_prob(self._state.z), self._law.log_prob(z)
+        log_prob = law.log_prob(self._state.z), law.log_prob(z)
         self._state, probability = independence(self._state, proposal, log_prob, self._generator)
-        self._jumps += (probability.mean().item() - self._jumps) * self.jump_every / self._count
+        self._jumps += (probability.mean().item() - self._jumps) * jump_every / self._count
 
     def _value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The log-density and its gradient, in closed form or by autograd."""
@@ -239,7 +241,7 @@ class BatchHMC(MCMCKernel):
         """The squared scales, under Pyro's key for them."""
         return {("z",): self._scale**2}
 
-    def logging(self) -> OrderedDict:
+    def logging(self) -> OrderedDict[str, str]:
         """For Pyro's progress bar."""
         return OrderedDict(
             [("step size", f"{self.step_size:.2e}"), ("acc. prob", f"{self._acceptance:.3f}")]
@@ -252,4 +254,4 @@ class BatchHMC(MCMCKernel):
 
     def cleanup(self) -> None:
         """Pyro calls it after a run."""
-        self._state = None
+        vars(self).pop("_state", None)

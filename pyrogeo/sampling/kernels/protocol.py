@@ -51,11 +51,18 @@ class BatchedKernel(Protocol):
     True
     """
 
-    batched: bool
-    step_size: float
-    num_steps: int
-    statistics: Mapping[str, Tensor]
-    initial_params: Mapping[str, Tensor] | None
+    @property
+    def batched(self) -> bool: ...
+    @property
+    def step_size(self) -> float: ...
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def statistics(self) -> Mapping[str, Tensor]: ...
+    @property
+    def initial_params(self) -> Mapping[str, Tensor] | None: ...
+    @initial_params.setter
+    def initial_params(self, params: dict[str, Tensor]) -> None: ...
 
     def setup(self, warmup_steps: int) -> None:
         """Before the first transition, and after the starts are set."""
@@ -66,14 +73,14 @@ class BatchedKernel(Protocol):
     def diagnostics(self) -> Mapping[str, Any]:
         """What Pyro keeps after a run; may be empty."""
 
-    def logging(self) -> OrderedDict:
+    def logging(self) -> OrderedDict[str, str]:
         """What Pyro's own progress bar shows; may be empty."""
 
     def cleanup(self) -> None:
         """After the last transition."""
 
 
-def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
+def made_kernel(kernel: KernelFactory, potential: Callable[..., Any]) -> Any:
     """One kernel of a factory, to see that it is one.
 
     Args:
@@ -97,7 +104,8 @@ def made_kernel(kernel: KernelFactory, potential: Callable) -> Any:
     try:
         made = kernel(potential_fn=potential)
     except Exception as error:
-        own = not isinstance(error, TypeError) or error.__traceback__.tb_next is not None
+        trace = error.__traceback__
+        own = not isinstance(error, TypeError) or (trace is not None and trace.tb_next is not None)
         how = "raised when called" if own else "is not called"  # its own code, or its signature
         raise ValueError(
             f"kernel: {name} {how} as kernel(potential_fn=...): {in_one_line(error)}"
@@ -117,7 +125,7 @@ def _name_of(kernel: Any) -> str:
     return getattr(kernel, "__name__", type(kernel).__name__)
 
 
-def _takes_a_potential(kernel: Callable) -> bool:
+def _takes_a_potential(kernel: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(kernel).parameters.values()
     except (TypeError, ValueError):  # a class that does not tell

@@ -26,11 +26,11 @@ def draw(
     from pyrogeo.sampling.kernels.batch_hmc import BatchHMC
     from pyrogeo.sampling.mcmc import sample
 
-    options = {"step_size": step_size, "num_steps": num_steps, "jump_every": jump_every}
+    kernel = partial(BatchHMC, step_size=step_size, num_steps=num_steps, jump_every=jump_every)
     draws = sample(
         RiemannianUniform(metric),
         num_samples,
-        partial(BatchHMC, **options),
+        kernel,
         num_chains,
         warmup_steps=warmup_steps,
         seed=seed,

@@ -25,8 +25,9 @@ def draw(
     from pyrogeo.sampling.independent import sample_law
 
     seed = fresh_seed(seed)
-    options = {"num_blocks": num_blocks, "epochs": epochs, "progress": progress}
-    law = fit_flow(embeddings, kind, seed=seed, **options)
+    law = fit_flow(
+        embeddings, kind, num_blocks=num_blocks, epochs=epochs, seed=seed, progress=progress
+    )
     noise = derived_seed(seed, 1) % 2**32  # other than the fit's
     draws = sample_law(law, num_samples, num_chains, METHOD.name, metric, noise)
     return signed(draws, METHOD.name, seed=seed)

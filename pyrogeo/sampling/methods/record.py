@@ -52,7 +52,7 @@ class Method:
     needs_metric: bool = True
     order: int = 100
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.title:
             object.__setattr__(self, "title", self.name)
 

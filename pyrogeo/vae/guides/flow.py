@@ -72,11 +72,14 @@ class Flow(nn.Module):
             )
         loc, log_variance, context = parameters.split([both // 2, both // 2, self.context_dim], -1)
         base = dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1)
-        return dist.TransformedDistribution(base, self.transforms(context))
+        carried: dist.TorchDistribution = dist.TransformedDistribution(
+            base, self.transforms(context)
+        )
+        return carried
 
     @torch.no_grad()
     def posterior_moments(
-        self, x: Tensor, num_samples: int = 200, joint: Callable | None = None
+        self, x: Tensor, num_samples: int = 200, joint: Callable[[Tensor], Tensor] | None = None
     ) -> dist.TorchDistribution:
         """The normal distribution with the mean and covariance of `num_samples` draws.
 

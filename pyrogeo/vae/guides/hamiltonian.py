@@ -20,7 +20,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 import pyro
 import pyro.distributions as dist
@@ -38,7 +38,7 @@ from pyrogeo.vae.guides.normal import DiagonalNormal
 __all__ = ["Hamiltonian", "LeapfrogGuide", "value_and_grad"]
 
 Joint = Callable[[Tensor], Tensor]
-_AUXILIARY = {"is_auxiliary": True}
+_AUXILIARY: Any = {"is_auxiliary": True}  # which Pyro's type of such words has not
 
 
 class Dynamics(Protocol):
@@ -50,7 +50,9 @@ class Dynamics(Protocol):
     def target(self, joint: Joint) -> Joint:
         """The part of −H that depends on z alone."""
 
-    def step(self, state: State, rho: Tensor, step_size: Tensor, target: Joint):
+    def step(
+        self, state: State, rho: Tensor, step_size: Tensor, target: Joint
+    ) -> tuple[State, Tensor]:
         """The next state, with the target's value and gradient, and momentum."""
 
 
@@ -58,12 +60,17 @@ class _Euclidean:
     """M = I, with the leapfrog of `pyrogeo.moves`."""
 
     def momentum(self, z: Tensor, tempering: float) -> dist.TorchDistribution:
-        return dist.Normal(torch.zeros_like(z), tempering**-0.5).to_event(1)
+        normal: dist.TorchDistribution = dist.Normal(torch.zeros_like(z), tempering**-0.5).to_event(
+            1
+        )
+        return normal
 
     def target(self, joint: Joint) -> Joint:
         return joint
 
-    def step(self, state: State, rho: Tensor, step_size: Tensor, target: Joint):
+    def step(
+        self, state: State, rho: Tensor, step_size: Tensor, target: Joint
+    ) -> tuple[State, Tensor]:
         return leapfrog(lambda z: value_and_grad(target, z), state, rho, step_size, 1)
 
 
@@ -233,8 +240,8 @@ class _Carried(dist.Delta):
     """The end of the map, of which no divergence from a prior is known."""
 
 
-@register_kl(_Carried, dist.Distribution)
-def _no_divergence(p, q):
+@register_kl(_Carried, dist.Distribution)  # type: ignore[untyped-decorator]  # torch's
+def _no_divergence(p: dist.Delta, q: dist.Distribution) -> NoReturn:
     raise ValueError(
         "TraceMeanField_ELBO leaves out auxiliary sites, where a leapfrog guide has its entropy; use "
         "Trace_ELBO"

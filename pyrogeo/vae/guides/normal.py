@@ -69,7 +69,8 @@ class DiagonalNormal(nn.Module):
         loc, log_variance = parameters.chunk(2, -1)
         if self.log_variance_activation is not None:
             log_variance = self.log_variance_activation(log_variance)
-        return dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1)
+        normal: dist.TorchDistribution = dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1)
+        return normal
 
 
 class FullNormal(nn.Module):

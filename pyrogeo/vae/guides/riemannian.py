@@ -1,6 +1,7 @@
 """The leapfrog guide whose momentum has the covariance G(z) of a metric, which may be learned."""
 
 from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 import pyro.distributions as dist
 import torch
@@ -12,6 +13,29 @@ from pyrogeo.vae.guides.hamiltonian import Dynamics, Joint, LeapfrogGuide, value
 from pyrogeo.vae.guides.normal import lower_triangular
 
 __all__ = ["Riemannian"]
+
+
+class CurvedSpace(Protocol):
+    """What the guide asks of a metric, as every `pyrogeo.Metric` has it."""
+
+    def cholesky(self, z: Tensor) -> Tensor:
+        """L with L Lᵀ = G(z), shape `(*, d, d)`."""
+
+    def sharp(self, z: Tensor, p: Tensor) -> Tensor:
+        """G(z)⁻¹ p, shape `(*, d)`."""
+
+    def log_volume_element(self, z: Tensor) -> Tensor:
+        """½ log det G(z), shape `(*,)`."""
+
+
+class Learnable(CurvedSpace, Protocol):
+    """What it asks beside that with a `metric_network`, as `pyrogeo.geometry.LearnedMetric` has it."""
+
+    centroids: Tensor
+    factors: Tensor
+
+    def replaced(self, centroids: Tensor, factors: Tensor) -> Any:
+        """The same metric with others, through which gradients flow."""
 
 
 class Riemannian(LeapfrogGuide):
@@ -53,10 +77,12 @@ class Riemannian(LeapfrogGuide):
     torch.Size([10, 2])
     """
 
+    _oldest: Tensor
+
     def __init__(
         self,
         network: nn.Module,
-        metric: nn.Module,
+        metric: CurvedSpace,
         metric_network: nn.Module | None = None,
         num_steps: int = 3,
         step_size: float = 0.01,
@@ -80,14 +106,14 @@ class Riemannian(LeapfrogGuide):
         self.register_buffer("_oldest", torch.tensor(0))
 
     def dynamics(self, x: Tensor, q: dist.TorchDistribution) -> Dynamics:
-        learn = self.training and self.metric_network is not None
-        metric = self._learned(x, q.mean) if learn else self.metric
-        return _Curved(metric, self.num_iterations)
+        if self.training and self.metric_network is not None:
+            return _Curved(self._learned(self.metric_network(x), q.mean), self.num_iterations)
+        return _Curved(self.metric, self.num_iterations)
 
-    def _learned(self, x: Tensor, centroids: Tensor) -> nn.Module:
+    def _learned(self, parameters: Tensor, centroids: Tensor) -> CurvedSpace:
         """The metric with this batch in place of the oldest entries; what is kept has no gradient."""
-        n, d = self.metric.centroids.shape
-        parameters = self.metric_network(x)
+        metric = cast("Learnable", self.metric)  # as the constructor has checked
+        n, d = metric.centroids.shape
         if centroids.shape[-1] != d or parameters.shape[-1] != d * (d + 1) // 2:
             raise ValueError(
                 f"for a metric in {d} dimensions the networks end in {2 * d} and "
@@ -95,12 +121,12 @@ class Riemannian(LeapfrogGuide):
                 f"{parameters.shape[-1]}"
             )
         new = centroids[-n:], lower_triangular(parameters[-n:], d)
-        index = (self._oldest + torch.arange(len(new[0]), device=x.device)) % n
-        live = self.metric.replaced(
-            self.metric.centroids.index_copy(0, index, new[0]),
-            self.metric.factors.index_copy(0, index, new[1]),
+        index = (self._oldest + torch.arange(len(new[0]), device=parameters.device)) % n
+        live: Learnable = metric.replaced(
+            metric.centroids.index_copy(0, index, new[0]),
+            metric.factors.index_copy(0, index, new[1]),
         )
-        self.metric.centroids, self.metric.factors = live.centroids.detach(), live.factors.detach()
+        metric.centroids, metric.factors = live.centroids.detach(), live.factors.detach()
         self._oldest = (self._oldest + len(index)) % n
         return live
 
@@ -111,7 +137,7 @@ class Riemannian(LeapfrogGuide):
 class _Curved:
     """M = G, with the generalised leapfrog of Girolami and Calderhead (2011)."""
 
-    def __init__(self, metric: nn.Module, num_iterations: int):
+    def __init__(self, metric: CurvedSpace, num_iterations: int):
         self.metric, self.num_iterations = metric, num_iterations
 
     def momentum(self, z: Tensor, tempering: float) -> dist.TorchDistribution:
@@ -121,7 +147,9 @@ class _Curved:
     def target(self, joint: Joint) -> Joint:
         return lambda z: joint(z) - self.metric.log_volume_element(z)
 
-    def step(self, state: State, rho: Tensor, step_size: Tensor, target: Joint):
+    def step(
+        self, state: State, rho: Tensor, step_size: Tensor, target: Joint
+    ) -> tuple[State, Tensor]:
         z, half = state.z, 0.5 * step_size
         rho = self._fixed_point(lambda r: rho + half * (state.gradient + self._pull(z, r)), rho)
         velocity = self.metric.sharp(z, rho)

@@ -24,7 +24,14 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pyrogeo.vae.objectives.base import Objective, decoded, latent_site, mean_of, observed_site
+from pyrogeo.vae.objectives.base import (
+    Objective,
+    Program,
+    decoded,
+    latent_site,
+    mean_of,
+    observed_site,
+)
 from pyrogeo.vae.objectives.reconstruction import factor
 
 __all__ = ["DataAdversarial", "LatentAdversarial"]
@@ -81,7 +88,7 @@ class _Adversarial(Objective):
         self.optimizer.step()
 
     def _logits(self, x: Tensor) -> Tensor:
-        logits = self.discriminator(x)
+        logits: Tensor = self.discriminator(x)
         if logits.numel() != len(x):
             raise ValueError(
                 "the discriminator must give one number for each point, got shape "
@@ -146,16 +153,18 @@ class LatentAdversarial(_Adversarial):
     def __init__(self, discriminator: nn.Module, *, weight: float = 1.0, **options: Any):
         super().__init__(discriminator, weight=weight, **options)
 
-    def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         model_trace, _ = self._get_trace(model, guide, args, kwargs)
         return self._minimised(model_trace)
 
-    def loss(self, model, guide, *args: Any, **kwargs: Any) -> float:
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         with self._evaluating():
             model_trace, _ = self._get_trace(model, guide, args, kwargs)
             return self._value(_reconstruction(model_trace), self._minimised(model_trace))
 
-    def loss_and_grads(self, model, guide, *args: Any, **kwargs: Any) -> float:
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         model_trace, _ = self._get_trace(model, guide, args, kwargs)
         z = latent_site(model_trace)
         self._like(z["value"])
@@ -169,7 +178,8 @@ class LatentAdversarial(_Adversarial):
         self._like(z["value"])
         with self._held():
             fooled = softplus(-self._logits(z["value"])).sum()
-        return _reconstruction(model_trace) + x["scale"] * self.weight * fooled
+        value: Tensor = _reconstruction(model_trace) + x["scale"] * self.weight * fooled
+        return value
 
 
 class DataAdversarial(_Adversarial):
@@ -207,17 +217,19 @@ class DataAdversarial(_Adversarial):
                 f"{type(discriminator).__name__}"
             )
 
-    def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         traces = self._get_trace(model, guide, args, kwargs)
         return self._minimised(*traces, self._fakes(traces[0], model, args, kwargs))
 
-    def loss(self, model, guide, *args: Any, **kwargs: Any) -> float:
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         with self._evaluating():
             traces = self._get_trace(model, guide, args, kwargs)
             minimised = self._minimised(*traces, self._fakes(traces[0], model, args, kwargs))
             return self._value(_negative_elbo(*traces), minimised)
 
-    def loss_and_grads(self, model, guide, *args: Any, **kwargs: Any) -> float:
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         traces = self._get_trace(model, guide, args, kwargs)
         fakes = self._fakes(traces[0], model, args, kwargs)
         real = observed_site(traces[0])["value"]
@@ -228,7 +240,9 @@ class DataAdversarial(_Adversarial):
         return self._value(_negative_elbo(*traces), minimised)
 
     @staticmethod
-    def _fakes(model_trace: Trace, model, args: tuple, kwargs: dict) -> Tensor:
+    def _fakes(
+        model_trace: Trace, model: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
         """Decoded draws of the guide, held, and of the prior: shape `(2, B, *event)`."""
         z = latent_site(model_trace)
         both = torch.stack([z["value"].detach(), z["fn"].sample()])
@@ -238,16 +252,19 @@ class DataAdversarial(_Adversarial):
         x = observed_site(model_trace)
         self._like(x["value"])
         with self._held():
-            features = self.discriminator[:-1]
+            discriminator: Any = self.discriminator  # a Sequential, as the constructor has checked
+            features = discriminator[:-1]
             apart = (features(x["value"]) - features(mean_of(x["fn"]))).square().sum()
             fooled = softplus(-self._logits(fakes.flatten(0, 1))).sum()
         divergence = _negative_elbo(model_trace, guide_trace) + x["log_prob_sum"]
-        return divergence + x["scale"] * (0.5 * apart + self.weight * fooled)
+        value: Tensor = divergence + x["scale"] * (0.5 * apart + self.weight * fooled)
+        return value
 
 
 def _negative_elbo(model_trace: Trace, guide_trace: Trace) -> Tensor:
-    return guide_trace.log_prob_sum() - model_trace.log_prob_sum()
+    return torch.as_tensor(guide_trace.log_prob_sum() - model_trace.log_prob_sum())
 
 
 def _reconstruction(model_trace: Trace) -> Tensor:
-    return -observed_site(model_trace)["log_prob_sum"]
+    value: Tensor = -observed_site(model_trace)["log_prob_sum"]
+    return value

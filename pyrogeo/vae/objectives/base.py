@@ -4,6 +4,7 @@ An author of an objective fills in `Objective.differentiable_loss`, says its tra
 with `latent_site`, `observed_site`, `weighted_count`, `decoded` and `mean_of`.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyro.distributions as dist
@@ -24,6 +25,7 @@ from torch import Tensor
 
 __all__ = [
     "Objective",
+    "Program",
     "Traits",
     "decoded",
     "is_deterministic",
@@ -33,6 +35,10 @@ __all__ = [
     "traits_of",
     "weighted_count",
 ]
+
+#: a model or a guide, as Pyro calls them
+Program = Callable[..., Any]
+Site = Mapping[str, Any]  # of a trace
 
 # They ask whether there are parameters, and not for each.
 _ASK_WHETHER = (Trace_ELBO, TraceMeanField_ELBO, RenyiELBO)
@@ -73,8 +79,8 @@ def traits_of(objective: ELBO) -> Traits:
         "needs_entropy": not isinstance(objective, Trace_MMD),
         "reads_parameters": type(objective) not in _ASK_WHETHER,
     }
-    taken = Traits(**known)
-    return Traits(*(getattr(objective, name, value) for name, value in taken._asdict().items()))
+    said: dict[str, Any] = {n: getattr(objective, n, value) for n, value in known.items()}
+    return Traits(**said)
 
 
 class Objective(ELBO):
@@ -99,28 +105,35 @@ class Objective(ELBO):
     needs_entropy = True
     reads_parameters = False
 
-    def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         """What is minimised: a scalar with the gradients of all parameters."""
         raise NotImplementedError
 
-    def loss(self, model, guide, *args: Any, **kwargs: Any) -> float:
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Its value, without gradients."""
         with torch.no_grad():
             return self.differentiable_loss(model, guide, *args, **kwargs).item()
 
-    def loss_and_grads(self, model, guide, *args: Any, **kwargs: Any) -> float:
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Its value; adds to the parameters' gradients."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward()
         return loss.item()
 
-    def _get_trace(self, model, guide, args: tuple, kwargs: dict) -> tuple[Trace, Trace]:
+    def _get_trace(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Trace, Trace]:
         """Traces of the model, with the guide's draws, and of the guide."""
-        return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+        traces: tuple[Trace, Trace] = get_importance_trace(
+            "flat", self.max_plate_nesting, model, guide, args, kwargs
+        )
+        return traces
 
 
-def observed_site(trace: Trace) -> dict[str, Any]:
+def observed_site(trace: Trace) -> Site:
     """The one observed site of a model's trace, with `"name"`, `"value"`, `"fn"`, `"scale"`, `"log_prob_sum"`.
 
     Raises:
@@ -134,7 +147,7 @@ def observed_site(trace: Trace) -> dict[str, Any]:
     return _only([trace.nodes[name] for name in trace.observation_nodes], "observed")
 
 
-def latent_site(trace: Trace) -> dict[str, Any]:
+def latent_site(trace: Trace) -> Site:
     """The one latent site of a model's trace; entries and errors as of `observed_site`.
 
     Under `Objective` its `"value"` is the guide's draw, and its `"fn"` the prior.
@@ -146,23 +159,26 @@ def latent_site(trace: Trace) -> dict[str, Any]:
     return _only([trace.nodes[name] for name in trace.stochastic_nodes], "latent")
 
 
-def _only(sites: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+def _only(sites: Sequence[Site], kind: str) -> Site:
     if len(sites) != 1:
         names = ", ".join(site["name"] for site in sites) or "none"
         raise ValueError(f"this objective expects a model with one {kind} site, got {names}")
     return sites[0]
 
 
-def weighted_count(site: dict[str, Any]) -> float:
+def weighted_count(site: Site) -> float:
     """Number of data at a site, or of those that the batch stands for.
 
     >>> weighted_count({"scale": 5.0, "log_prob": torch.zeros(4)})
     20.0
     """
-    return site["scale"] * site["log_prob"].numel()
+    count: float = site["scale"] * site["log_prob"].numel()
+    return count
 
 
-def decoded(model, args: tuple, kwargs: dict, name: str, z: Tensor) -> Tensor:
+def decoded(
+    model: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str, z: Tensor
+) -> Tensor:
     """The mean of p(x|z), differentiable in z.
 
     Args:
@@ -197,7 +213,7 @@ def mean_of(distribution: Any) -> Tensor:
     ValueError: this objective compares data with the mean of p(x|z), which Categorical has not; take an ELBO
     """
     try:
-        mean = distribution.mean
+        mean: Tensor | None = distribution.mean
     except NotImplementedError:
         mean = None
     if mean is None or mean.isnan().all():

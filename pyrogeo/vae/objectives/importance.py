@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from pyrogeo._checks import whole
-from pyrogeo.vae.objectives.base import Objective, is_deterministic
+from pyrogeo.vae.objectives.base import Objective, Program, is_deterministic
 
 __all__ = ["IWAE"]
 
@@ -41,7 +41,9 @@ class IWAE(Objective):
         # Said, as a guess would draw from the random stream and a resumed run would draw once more.
         super().__init__(num_particles, max_plate_nesting=1, vectorize_particles=True)
 
-    def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         ((model_trace, guide_trace),) = self._get_traces(model, guide, args, kwargs)
         p = [site for site in model_trace.nodes.values() if site["type"] == "sample"]
         q = [site for site in guide_trace.nodes.values() if site["type"] == "sample"]
@@ -50,7 +52,8 @@ class IWAE(Objective):
         log_weight = sum(site["unscaled_log_prob"] for site in p)
         log_weight = log_weight - sum(site["unscaled_log_prob"] for site in q)
         bound = log_weight.reshape(self.num_particles, -1).logsumexp(0)
-        return -scale * (bound - math.log(self.num_particles)).sum()
+        value: Tensor = -scale * (bound - math.log(self.num_particles)).sum()
+        return value
 
 
 def _check_reparametrised(sites: list[dict[str, Any]]) -> None:

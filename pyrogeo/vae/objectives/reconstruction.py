@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from pyrogeo._checks import not_negative, real_or_nan, whole
 from pyrogeo.vae.objectives.base import (
     Objective,
+    Program,
     decoded,
     latent_site,
     observed_site,
@@ -66,9 +67,11 @@ class Reconstruction(Objective):
         self.directions = None if directions is None else whole("directions", directions)
         self.reads_parameters = self.weight_decay > 0
 
-    def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         model_trace, _ = self._get_trace(model, guide, args, kwargs)
-        loss = -model_trace.log_prob_sum()
+        loss = torch.as_tensor(-model_trace.log_prob_sum())
         count = weighted_count(observed_site(model_trace))
         if self.weight_decay:
             loss = loss + count * self.weight_decay * _sum_of_squares(model_trace)
@@ -107,12 +110,17 @@ def squared_jacobian(
         values = function(z)
         if not values.requires_grad:  # the function does not depend on anything
             return z.new_zeros(len(z))
-        options = {"create_graph": True, "allow_unused": True, "materialize_grads": True}
+        options: dict[str, Any] = {
+            "create_graph": True,
+            "allow_unused": True,
+            "materialize_grads": True,
+        }
         pulled = (
             torch.autograd.grad(values, z, torch.randn_like(values), **options)[0]
             for _ in range(directions)
         )
-        return sum(gradient.square().sum(-1) for gradient in pulled) / directions
+        total = sum((gradient.square().sum(-1) for gradient in pulled), z.new_zeros(()))
+        return total / directions
 
 
 def _along_axes(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
@@ -120,7 +128,7 @@ def _along_axes(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None].expand(d, n, d)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(z.expand(v.shape).clone(), v.clone())
-        tangent = forward_ad.unpack_dual(function(dual)).tangent
+        tangent: Tensor | None = forward_ad.unpack_dual(function(dual)).tangent
     if tangent is None:  # the function does not depend on z
         return z.new_zeros(n)
     return tangent.square().sum(0).reshape(n, -1).sum(1)
@@ -128,7 +136,7 @@ def _along_axes(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
 def _sum_of_squares(model_trace: Trace) -> Tensor:
     values = [model_trace.nodes[name]["value"] for name in model_trace.param_nodes]
-    return sum((value.square().sum() for value in values), torch.zeros(()))
+    return sum((value.square().sum() for value in values if value is not None), torch.zeros(()))
 
 
 def factor(name: str, value: float) -> float:

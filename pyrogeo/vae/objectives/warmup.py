@@ -9,7 +9,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrogeo._checks import not_negative, whole
-from pyrogeo.vae.objectives.base import Objective, traits_of
+from pyrogeo.vae.objectives.base import Objective, Program, traits_of
 
 __all__ = ["Warmup"]
 
@@ -45,7 +45,8 @@ class Warmup(Objective):
         if start > 1:
             raise ValueError(f"start must be from 0 to 1, got {start!r}")
         super().__init__()
-        self.objective, self.steps, self.start = objective, steps, start
+        self.objective: Any = objective  # Pyro's base class does not say its methods
+        self.steps, self.start = steps, start
         self.needs_entropy, self.reads_parameters = traits.needs_entropy, traits.reads_parameters
         self._step = 0
 
@@ -54,17 +55,23 @@ class Warmup(Objective):
         """w of the next step."""
         return self.start + (1 - self.start) * min(1.0, self._step / self.steps)
 
-    def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         """With the weight of the moment; counts nothing."""
         weigh = _Weighing(self.weight)
-        return self.objective.differentiable_loss(weigh(model), weigh(guide), *args, **kwargs)
+        loss: Tensor = self.objective.differentiable_loss(
+            weigh(model), weigh(guide), *args, **kwargs
+        )
+        return loss
 
-    def loss(self, model, guide, *args: Any, **kwargs: Any) -> float:
-        return self.objective.loss(model, guide, *args, **kwargs)
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        loss: float = self.objective.loss(model, guide, *args, **kwargs)
+        return loss
 
-    def loss_and_grads(self, model, guide, *args: Any, **kwargs: Any) -> float:
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         weigh = _Weighing(self.weight)
-        loss = self.objective.loss_and_grads(weigh(model), weigh(guide), *args, **kwargs)
+        loss: float = self.objective.loss_and_grads(weigh(model), weigh(guide), *args, **kwargs)
         if self.weight < 1 and math.isfinite(loss):
             with torch.no_grad():
                 loss = self.objective.loss(model, guide, *args, **kwargs)
@@ -73,7 +80,7 @@ class Warmup(Objective):
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, and the state of the objective that is weighted."""
-        inner = getattr(self.objective, "state_dict", dict)()
+        inner: dict[str, Any] = getattr(self.objective, "state_dict", dict)()
         return {"step": self._step, "objective": inner}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from pyrogeo._checks import positive
-from pyrogeo.vae.objectives.base import Objective, latent_site, observed_site, weighted_count
+from pyrogeo.vae.objectives.base import (
+    Objective,
+    Program,
+    latent_site,
+    observed_site,
+    weighted_count,
+)
 from pyrogeo.vae.objectives.reconstruction import factor
 
 __all__ = ["WassersteinMMD", "imq", "mmd", "rbf"]
@@ -53,11 +59,14 @@ class WassersteinMMD(Objective):
         self.weight = factor("weight", weight)
         self.kernel = kernel if callable(kernel) else _named(kernel, scale)
 
-    def differentiable_loss(self, model, guide, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         model_trace, _ = self._get_trace(model, guide, args, kwargs)
         x, z = observed_site(model_trace), latent_site(model_trace)
         discrepancy = mmd(z["value"], z["fn"](), self.kernel)
-        return -x["log_prob_sum"] + weighted_count(x) * self.weight * discrepancy
+        value: Tensor = -x["log_prob_sum"] + weighted_count(x) * self.weight * discrepancy
+        return value
 
 
 def mmd(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
@@ -128,5 +137,7 @@ def _named(kernel: str, scale: float | Sequence[float]) -> Kernel:
     return partial(_mean_kernel, kernels[kernel], scales)
 
 
-def _mean_kernel(kernel: Callable[..., Tensor], scales: tuple, a: Tensor, b: Tensor) -> Tensor:
+def _mean_kernel(
+    kernel: Callable[..., Tensor], scales: tuple[float, ...], a: Tensor, b: Tensor
+) -> Tensor:
     return torch.stack([kernel(a, b, scale) for scale in scales]).mean(0)

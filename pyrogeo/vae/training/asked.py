@@ -10,7 +10,7 @@ from torch.utils.data import SequentialSampler
 from pyrogeo._asked import words_of
 from pyrogeo._random import forked
 from pyrogeo._tensors import digest_of
-from pyrogeo.vae.training.batches import Batches, TensorBatches
+from pyrogeo.vae.training.batches import Batches, LoaderBatches, TensorBatches
 from pyrogeo.vae.training.state import Learner
 
 __all__ = ["asked_of"]
@@ -48,7 +48,9 @@ def _of_batches(learner: Learner, batches: Batches) -> str:
     for _ in range(2):  # what is made anew, or shuffled, at each reading tells nothing
         with forked(0, learner.vae.device):
             readings.add(digest_of({"first": batches.first()}))
-    order = batches.repeats or isinstance(batches.loader.sampler, SequentialSampler)
+    order = batches.repeats or (
+        isinstance(batches, LoaderBatches) and isinstance(batches.loader.sampler, SequentialSampler)
+    )
     return readings.pop() if order and len(readings) == 1 else f"{batches.size} data"
 
 

@@ -6,7 +6,7 @@ A map-style data set and a tensor of the same numbers are trained on in the same
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,9 +29,17 @@ class Batches(Protocol):
         repeats: whether the order of an epoch follows from torch's global generator and the epoch's number.
     """
 
-    size: int | None
-    batch_size: int | None
-    repeats: bool
+    @property
+    def size(self) -> int | None:
+        """Number of data."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """Data of each step."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an epoch can be had again."""
 
     def first(self) -> Tensor:
         """Data to look at before training: all of them, if they are in memory, or a first batch."""
@@ -66,6 +74,15 @@ class TensorBatches:
         return iter(self.x.tensor_split(_pieces(self.size)))
 
 
+@runtime_checkable
+class Items(Protocol):
+    """What is asked of a map-style data set, of which torch's class says no length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
 class DatasetBatches:
     """A map-style `torch.utils.data.Dataset`, read datum by datum when a batch is wanted.
 
@@ -77,13 +94,9 @@ class DatasetBatches:
 
     repeats = True
 
-    def __init__(self, dataset: MapStyle, batch_size: int, what: str = "data"):
-        self.dataset, self.size, self.batch_size, self.what = (
-            dataset,
-            len(dataset),
-            batch_size,
-            what,
-        )
+    def __init__(self, dataset: Items, batch_size: int, what: str = "data"):
+        self.dataset, self.size = dataset, len(dataset)
+        self.batch_size, self.what = batch_size, what
         if self.size == 0:
             raise ValueError(f"{what}: the data set is empty")
 
@@ -115,10 +128,14 @@ class LoaderBatches:
         what: they are, for messages.
     """
 
-    def __init__(self, loader: DataLoader, what: str = "data"):
+    def __init__(self, loader: DataLoader[Any], what: str = "data"):
         self.loader, self.what = loader, what
         self.size, self.batch_size = _size(loader), loader.batch_size
-        places = (loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
+        places: tuple[Any, ...] = (
+            loader,
+            getattr(loader, "sampler", None),
+            getattr(loader, "batch_sampler", None),
+        )
         self._ordered = [place for place in places if hasattr(place, "set_epoch")]
         self.repeats = bool(self._ordered)
 
@@ -157,6 +174,8 @@ def batches_of(data: Any, batch_size: int, what: str = "data") -> Batches:
     if isinstance(data, DataLoader):
         return LoaderBatches(data, what)
     if isinstance(data, MapStyle) and not isinstance(data, IterableDataset):
+        if not isinstance(data, Items):
+            raise ValueError(f"{what}: {type(data).__name__} has no length; give it a __len__")
         return DatasetBatches(data, batch_size, what)
     raise ValueError(
         f"{what}: expected a tensor or a NumPy array, a map-style torch Dataset, a DataLoader or a "
@@ -187,7 +206,7 @@ def _datum(item: Any, what: str) -> Tensor:
     return as_tensor(what, x)
 
 
-def _size(loader: DataLoader) -> int | None:
+def _size(loader: DataLoader[Any]) -> int | None:
     """Number of data, of which a stream need not know."""
     return len(loader.dataset) if hasattr(loader.dataset, "__len__") else None
 
@@ -199,5 +218,5 @@ def _rewound(generator: torch.Generator | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if state is not None:
+        if generator is not None and state is not None:
             generator.set_state(state)

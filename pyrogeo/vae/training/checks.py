@@ -169,18 +169,19 @@ def _check_parts(vae: VAE, x: Tensor, what: str) -> None:
             f"{what}: the likelihood expects events of shape {tuple(likelihood.event_shape)}, "
             f"got {event}"
         )
+    support = _support(likelihood)
     usual = likelihood.sample()  # stands for what is missing
     for batch in x.split(4096):
         batch = batch.to(vae.device)
         known = torch.where(batch.isnan(), usual.to(batch), batch)
-        if not likelihood.support.check(known).all():
+        if not support.check(known).all():
             raise ValueError(
                 f"{what}: {type(vae.likelihood).__name__} expects {_support_of(likelihood)}, got "
                 f"{np.nanmin(x.cpu()):.4g} to {np.nanmax(x.cpu()):.4g}"
             )
 
 
-def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribution:
+def _made(part: str, problem: str, call: Callable[..., Any], argument: Tensor) -> Distribution:
     """What a part makes of one datum, if that is a Pyro distribution."""
     try:
         made = call(argument)
@@ -191,9 +192,16 @@ def _made(part: str, problem: str, call: Callable, argument: Tensor) -> Distribu
     return made
 
 
+def _support(likelihood: Distribution) -> Constraint:
+    if likelihood.support is None:
+        raise ValueError(f"the likelihood does not say its support: {type(likelihood)}")
+    return likelihood.support
+
+
 def _support_of(likelihood: Distribution) -> str:
     """For a message: its numbers, and their bounds, if it has some."""
-    base = getattr(likelihood.support, "base_constraint", likelihood.support)
+    support = _support(likelihood)
+    base: Constraint = getattr(support, "base_constraint", support)
     kind = "integers" if base.is_discrete else "values"
     if hasattr(base, "lower_bound") and hasattr(base, "upper_bound"):
         low, high = (_bound(base, name) for name in ("lower_bound", "upper_bound"))

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyro
 import torch
@@ -45,7 +46,7 @@ from pyrogeo.vae.training.state import (
 
 __all__ = ["History", "fit"]
 
-Data = Tensor | MapStyle | DataLoader | Dataset
+Data = Tensor | np.ndarray | MapStyle[Any] | DataLoader[Any] | Dataset
 _BATCH_SIZE = 100
 
 
@@ -81,7 +82,7 @@ def fit(
     patience: int | None = None,
     seed: int | None = None,
     device: torch.device | str | None = None,
-    checkpoint: str | os.PathLike | Checkpoint | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool = True,
 ) -> History:
     """Trains the VAE in place and leaves it with the weights of its best epoch.

@@ -95,7 +95,8 @@ def _unwrapped(maker: Any) -> Any:
     if not callable(maker) or isinstance(maker, (type, partial, PyroOptim)):
         return maker
     name = getattr(maker, "__name__", None)
-    if name is None or getattr(pyro.optim, name, None) is not maker:
+    known: Any = getattr(pyro.optim, name, None) if name else None
+    if known is not maker:
         return maker
     # Any arguments do: nothing is made before a parameter is seen.
     try:
@@ -106,7 +107,7 @@ def _unwrapped(maker: Any) -> Any:
     return made.pt_optim_constructor
 
 
-def _of_pyro(wrapper: PyroOptim, learning_rate: float | None) -> Callable:
+def _of_pyro(wrapper: PyroOptim, learning_rate: float | None) -> Callable[..., Any]:
     """The maker within one of Pyro's optimisers, with its own arguments."""
     name, arguments, clipping = _name_of(wrapper), wrapper.pt_optim_args, wrapper.pt_clip_args
     if isinstance(wrapper, HorovodOptimizer):
@@ -125,11 +126,12 @@ def _of_pyro(wrapper: PyroOptim, learning_rate: float | None) -> Callable:
     if own is not None and learning_rate is not None and float(own) != float(learning_rate):
         raise ValueError(f"learning_rate: {learning_rate} beside {name} with lr={own}; give one")
     rate = {} if learning_rate is None else {"lr": positive("learning_rate", learning_rate)}
-    maker = partial(wrapper.pt_optim_constructor, **{**arguments, **rate})
+    constructor: Any = wrapper.pt_optim_constructor  # a class or function
+    maker = partial(constructor, **{**arguments, **rate})
     return partial(_clipped, maker, clipping) if clipping else maker
 
 
-def _clipped(maker: Callable, clipping: dict[str, float], parameters: Any) -> Any:
+def _clipped(maker: Callable[..., Any], clipping: dict[str, float], parameters: Any) -> Any:
     """An optimiser that clips the gradient of each parameter on its own first, as Pyro's do."""
     made = maker(parameters)
 
@@ -154,7 +156,7 @@ def _check_maker(what: str, maker: Any, call: str, instead: str) -> None:
         )
 
 
-def _optimizer(maker: Callable, parameters: Iterable[nn.Parameter]) -> Any:
+def _optimizer(maker: Callable[..., Any], parameters: Iterable[nn.Parameter]) -> Any:
     parameters, name = list(parameters), _name_of(maker)
     if not parameters:
         raise ValueError("the VAE has no parameters that require gradients: nothing to train")
@@ -184,7 +186,7 @@ def _check_step(made: Any) -> None:
         group.update(before)
 
 
-def _scheduler(maker: Callable | None, optimizer: torch.optim.Optimizer) -> Any:
+def _scheduler(maker: Callable[..., Any] | None, optimizer: torch.optim.Optimizer) -> Any:
     if maker is None or (maker is PLATEAU and "lr" not in optimizer.param_groups[0]):
         return None
     made = _made("scheduler", maker, "optimizer", optimizer)
@@ -196,7 +198,7 @@ def _scheduler(maker: Callable | None, optimizer: torch.optim.Optimizer) -> Any:
     return made
 
 
-def _made(what: str, maker: Callable, call: str, argument: Any) -> Any:
+def _made(what: str, maker: Callable[..., Any], call: str, argument: Any) -> Any:
     """What a maker makes; whatever it raises becomes a line that names it."""
     try:
         return maker(argument)

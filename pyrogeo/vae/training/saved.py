@@ -1,6 +1,7 @@
 """What a checkpoint must hold: in itself, and to fit the parts that go on from it."""
 
 from collections.abc import Mapping, Sequence
+from types import GenericAlias
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
@@ -26,20 +27,21 @@ def check_content(saved: Any, settings: type[NamedTuple], row: type[NamedTuple])
     Raises:
         ValueError: for anything else.
     """
-    types = [
+    schemas = [
         msgspec.defstruct(
             kind.__name__, list(get_type_hints(kind).items()), forbid_unknown_fields=True
         )
         for kind in (settings, row)
     ]
-    state = {"rows": list[types[1]], "best": dict[str, Any], "best_epoch": int}
-    state = msgspec.defstruct("State", list(state.items()), forbid_unknown_fields=True)
+    rows = GenericAlias(list, schemas[1])
+    of_state: dict[str, Any] = {"rows": rows, "best": dict[str, Any], "best_epoch": int}
+    state = msgspec.defstruct("State", list(of_state.items()), forbid_unknown_fields=True)
     parts = dict[str, dict[Any, Any]]
-    content = [("settings", types[0]), ("state", state), ("parts", parts)]
+    content: list[Any] = [("settings", schemas[0]), ("state", state), ("parts", parts)]
     # earlier versions kept less
     content += [("asked", dict[str, Any] | None, None), ("start", dict[str, str] | None, None)]
     schema = msgspec.defstruct("Checkpoint", content, forbid_unknown_fields=True)
-    found = msgspec.convert(saved, schema)
+    found: Any = msgspec.convert(saved, schema)
     if not 0 <= found.state.best_epoch <= len(found.state.rows):
         raise ValueError("expected the best epoch among those that there are")
     if found.asked is not None and not found.asked.keys() >= {"vae", "scheduler"}:

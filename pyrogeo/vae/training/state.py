@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from pyro.infer import ELBO
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -80,7 +79,7 @@ class Learner:
     """
 
     vae: VAE
-    objective: ELBO
+    objective: Any  # an ELBO, whose class in Pyro does not say its methods
     traits: Traits
     optimizer: torch.optim.Optimizer
     scheduler: Any = None
@@ -153,8 +152,8 @@ class Checkpoint:
 
     def __init__(
         self,
-        path: str | os.PathLike | None,
-        earlier: str | os.PathLike | None = None,
+        path: str | os.PathLike[str] | None,
+        earlier: str | os.PathLike[str] | None = None,
         anew: bool = False,
         words: tuple[str, str] = ("checkpoint: {}", ""),
     ):
@@ -209,7 +208,7 @@ class Checkpoint:
                 f"epochs: {self._source} has {len(saved['rows'])} already, expected at least as many, got "
                 f"{epochs}"
             )
-        self._check_parts(learner)
+        self._check_parts(learner, self._saved)
         _say_where_it_began(learner.vae, self._saved.get("start"), saved["best"])
         for name, part in learner.parts().items():
             with self._fitting(name):
@@ -219,16 +218,16 @@ class Checkpoint:
             saved["best"], saved["best_epoch"], [Row(**row) for row in saved["rows"]]
         )
 
-    def _check_parts(self, learner: Learner) -> None:
+    def _check_parts(self, learner: Learner, saved: Any) -> None:
         """Before any of them takes its state."""
         own = learner.vae.state_dict()
         with self._fitting("vae"):
-            check_weights(own, self._saved["state"]["best"])
-            if self._saved.get("start", own).keys() != own.keys():
+            check_weights(own, saved["state"]["best"])
+            if saved.get("start", own).keys() != own.keys():
                 raise ValueError("expected what training began with to have the same names")
         for name, part in learner.parts().items():
             with self._fitting(name):
-                check_part(name, part, self._saved["parts"][name])
+                check_part(name, part, saved["parts"][name])
 
     @contextlib.contextmanager
     def _fitting(self, name: str) -> Iterator[None]:
@@ -274,9 +273,15 @@ class Checkpoint:
         }
         write_state(self.path, content, _KIND)
 
-    def copy(self, path: str | os.PathLike) -> None:
-        """Writes to another path what the file holds now."""
+    def copy(self, path: str | os.PathLike[str]) -> None:
+        """Writes to another path what the file holds now.
+
+        Raises:
+            ValueError: where there is no file.
+        """
         there = self.path if self.path is not None and self.path.exists() else self._source
+        if there is None:
+            raise ValueError("there is no checkpoint to copy")
         write_bytes(path, there.read_bytes())
 
 
@@ -317,7 +322,7 @@ def _of_the_number(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
     return f"; a {name} that depends on the number of epochs cannot go on to more of them"
 
 
-def _writable(path: str | os.PathLike) -> Path:
+def _writable(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):

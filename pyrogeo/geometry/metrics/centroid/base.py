@@ -14,7 +14,7 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class CentroidMetric(Metric):
     """
 
     # The class for full covariances and the one for diagonal ones, which name themselves.
-    _kinds: ClassVar[dict[bool, type["CentroidMetric"]]] = {}
+    _kinds: ClassVar[dict[bool, Callable[..., "CentroidMetric"]]] = {}
 
     centroids: Tensor
     bandwidth: Tensor
@@ -82,7 +82,8 @@ class CentroidMetric(Metric):
         bandwidth = positive("bandwidth ρ", bandwidth)
         regularization = not_negative("regularization λ", regularization)
         if decay is None:
-            decay = proper_decay(*centroids.shape, bandwidth, regularization)
+            k, d = centroids.shape
+            decay = proper_decay(k, d, bandwidth, regularization)
         decay = not_negative("decay τ", decay)
         numbers = {"bandwidth": bandwidth, "regularization": regularization, "decay": decay}
         for name, value in numbers.items():
@@ -145,12 +146,12 @@ class CentroidMetric(Metric):
         )
         return cls._kinds[is_full](loc, spread, bandwidth, regularization, decay)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the metric to a safetensors file, replacing it if it exists."""
         write_metric(path, self.state_dict(), type(self).__name__)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "CentroidMetric":
+    def load(cls, path: str | os.PathLike[str]) -> "CentroidMetric":
         """The metric that `save` wrote, diagonal or full.
 
         Raises:
@@ -158,16 +159,15 @@ class CentroidMetric(Metric):
         """
         return read_metric(path, cls._kinds.values())
 
-    def with_bandwidth(self, bandwidth: float, decay: float | None = None) -> "CentroidMetric":
+    def with_bandwidth(self, bandwidth: float, decay: float | None = None) -> Self:
         """The same centroids and covariances with another ρ, and by default the τ that fits it."""
-        tensors = {k: v for k, v in self.state_dict().items() if v.dim() > 0}
-        return type(self)(
-            **tensors, bandwidth=bandwidth, regularization=self.regularization.item(), decay=decay
-        )
+        parts: dict[str, Any] = {k: v for k, v in self.state_dict().items() if v.dim() > 0}
+        regularization = self.regularization.item()
+        return type(self)(**parts, bandwidth=bandwidth, regularization=regularization, decay=decay)
 
-    def copy(self, dtype: torch.dtype | None = None) -> "CentroidMetric":
+    def copy(self, dtype: torch.dtype | None = None) -> Self:
         made = super().copy(dtype)
-        if torch.finfo(made.dtype).bits > torch.finfo(self.dtype).bits:
+        if torch.finfo(made.centroids.dtype).bits > torch.finfo(self.centroids.dtype).bits:
             made._derive()  # to all digits that there are now
         return made
 
@@ -193,7 +193,7 @@ class CentroidMetric(Metric):
     @property
     def log_mixture_volume(self) -> float:
         """log V with V = K (2πρ²/d)^{d/2}: the volume of K isolated centroids (design law)."""
-        return log_mixture_volume(*self.centroids.shape, self.bandwidth.item())
+        return log_mixture_volume(self.n_centroids, self.dimension, self.bandwidth.item())
 
     @property
     def log_vacuum_volume(self) -> float:
@@ -256,10 +256,9 @@ class CentroidMetric(Metric):
         z, tau, lam = self._checked(z), self.decay.item(), self.regularization.item()
         if tau == 0 and lam > 0:
             return torch.full_like(z[..., 0], torch.inf)
-        reach = (
-            10 * self.bandwidth * (0.5 * self.log_det_covariances().max() / self.dimension).exp()
-        )
-        reach = max(reach.item(), 10 * tau**-0.5 if tau > 0 else 0.0)
+        widest = (0.5 * self.log_det_covariances().max() / self.dimension).exp()
+        reach = (10 * self.bandwidth * widest).item()
+        reach = max(reach, 10 * tau**-0.5 if tau > 0 else 0.0)
         reach += 2 * self.centroids.norm(dim=-1).max().item()
         # Steps grow with the distance, as the metric's features do.
         u = (torch.arange(_RAY, dtype=z.dtype, device=z.device) + 0.5) / _RAY
@@ -269,7 +268,8 @@ class CentroidMetric(Metric):
             outward = torch.nn.functional.normalize(start, dim=-1)
             outward = torch.where(start.any(-1, keepdim=True), outward, self.dimension**-0.5)
             ray = start[:, None] + s[:, None] * outward[:, None]
-            return (self.norm(ray, outward[:, None].expand_as(ray)) * ds).sum(-1)
+            total: Tensor = (self.norm(ray, outward[:, None].expand_as(ray)) * ds).sum(-1)
+            return total
 
         flat = z.reshape(-1, self.dimension)
         return torch.cat([length(part) for part in flat.split(_LEAST_ROWS)]).reshape(z.shape[:-1])
@@ -307,7 +307,7 @@ class CentroidMetric(Metric):
             raise ValueError(f"expected latent points of shape (*, {self.dimension}), got {got}")
         return z
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._derive()
 

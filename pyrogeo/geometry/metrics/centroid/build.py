@@ -29,8 +29,8 @@ def chosen_centroids(
     loc, spread, is_full = location_and_spread(posterior, dtype)
     check_points("posterior means", loc)
     points = loc.detach().cpu().double().numpy()
-    index = select(points, n_centroids, estimator, init, seed)
-    index = torch.as_tensor(index, device=loc.device)
+    rows = select(points, n_centroids, estimator, init, seed)
+    index = torch.as_tensor(rows, device=loc.device)
     spread = spread[index]
     if covariance == "posterior":
         if not is_full and not spread.any():

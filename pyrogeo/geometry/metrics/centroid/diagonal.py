@@ -32,6 +32,10 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
     """
 
     variances: Tensor
+    _centre: Tensor
+    _products: Tensor
+    _precisions: Tensor
+    _constant: Tensor
 
     def __init__(
         self,
@@ -98,7 +102,7 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
     def sharp(self, z: Tensor, p: Tensor) -> Tensor:
         return p / self.diagonal(z)
 
-    def square_gradients(self, z: Tensor, v: Tensor):
+    def square_gradients(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q(z, v) = ⟨v, v⟩_z, its first derivatives in closed form, and g(z)."""
         shape, d = z.shape, self.dimension
         with torch.no_grad():
@@ -120,7 +124,9 @@ class DiagonalCentroidMetric(CentroidMetric, full=False):
         parts = [(g * v * v).sum(-1, keepdim=True), -2 * (pull + fall), 2 * g * v, g]
         return torch.cat(parts, 1).mul_(shift.exp())
 
-    def square_derivatives(self, z: Tensor, v: Tensor):
+    def square_derivatives(
+        self, z: Tensor, v: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """First and second derivatives of q(z, v) = ⟨v, v⟩_z in closed form.
 
         With aᵢ = vᵀ Σᵢ⁻¹ v, yᵢ = Σᵢ⁻¹ (z − cᵢ) and the vacuum W = λ e^{−τ‖z‖²},

@@ -32,6 +32,10 @@ class FullCentroidMetric(CentroidMetric, full=True):
     """
 
     covariances: Tensor
+    _factors: Tensor
+    _centre: Tensor
+    _products: Tensor
+    _constant: Tensor
 
     def __init__(
         self,
@@ -76,7 +80,8 @@ class FullCentroidMetric(CentroidMetric, full=True):
     def _weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
         slope, offset = (weights @ self._products).split([self.dimension**2, self.dimension], 1)
         slope = slope.reshape(-1, self.dimension, self.dimension)
-        return (slope @ (z - self._centre)[..., None])[..., 0] - offset
+        total: Tensor = (slope @ (z - self._centre)[..., None])[..., 0] - offset
+        return total
 
     def log_det_covariances(self) -> Tensor:
         return 2 * _log_diagonal(self._factors)
@@ -85,7 +90,8 @@ class FullCentroidMetric(CentroidMetric, full=True):
         return (self._factors[index] @ noise[..., None])[..., 0]
 
     def typical_factor(self) -> Tensor:
-        return torch.linalg.cholesky(self.covariances.mean(0))
+        factor: Tensor = torch.linalg.cholesky(self.covariances.mean(0))
+        return factor
 
     def _shifted(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """G(z) e^{−shift}, ω e^{−shift}, the vacuum, the shift."""

@@ -25,12 +25,12 @@ _HELD = {
 }
 
 
-def write_metric(path: str | os.PathLike, tensors: dict[str, Tensor], name: str) -> None:
+def write_metric(path: str | os.PathLike[str], tensors: dict[str, Tensor], name: str) -> None:
     """The tensors of a metric of a class by that name."""
     write_tensors(path, tensors, _KIND, name=name)
 
 
-def read_metric(path: str | os.PathLike, kinds: Collection[Callable[..., Made]]) -> Made:
+def read_metric(path: str | os.PathLike[str], kinds: Collection[Callable[..., Made]]) -> Made:
     """The metric that a file holds, of one of the classes.
 
     Raises:
