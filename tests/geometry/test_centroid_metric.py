@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
