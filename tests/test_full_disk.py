@@ -96,11 +96,13 @@ def sizes(before, command, path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", LIFE)
-def test_no_file_can_be_larger(name, life, tmp_path, monkeypatch):
+def test_no_file_can_be_larger(name, life, tmp_path, monkeypatch, record_property):
     """At every size that is written, and one byte below."""
     before, was, after = life[name]
     path = tmp_path / "run"
-    for size in sorted(sizes(before, LIFE[name], path, monkeypatch)):
+    limits = sorted(sizes(before, LIFE[name], path, monkeypatch))
+    record_property("limits on the size of a file, at each size that is written", len(limits))
+    for size in limits:
         copied(before, path)
         with no_file_above(size - 1):
             code, lines = asked(name, path)
@@ -139,7 +141,7 @@ def fill(place, left):
 
 
 @pytest.mark.parametrize("name", LIFE)
-def test_a_disk_that_is_full(name, life, small_disk):
+def test_a_disk_that_is_full(name, life, small_disk, record_property):
     """With no room at all, and with a page more each time, until the command succeeds."""
     before, was, after = life[name]
     path, failed = small_disk / "run", 0
@@ -159,6 +161,7 @@ def test_a_disk_that_is_full(name, life, small_disk):
             assert _ends_so(name, path, small_disk, after)
     assert code == 0
     assert failed > 0
+    record_property("full disks, a page more of room each time", failed)
 
 
 def _ends_so(name, path, disk, after):
@@ -167,8 +170,8 @@ def _ends_so(name, path, disk, after):
     return seen(path) == after
 
 
-@pytest.mark.parametrize("name", [name for name in LIFE if name != "fit"])
-def test_a_folder_that_may_only_be_read(name, life, small_disk):
+@pytest.mark.parametrize("name", LIFE)
+def test_a_folder_that_may_only_be_read(name, life, small_disk, record_property):
     before, was, _ = life[name]
     path = small_disk / "run"
     (small_disk / "ballast").unlink(missing_ok=True)
@@ -184,12 +187,15 @@ def test_a_folder_that_may_only_be_read(name, life, small_disk):
     check_one_line(lines, path)
     assert os.strerror(errno.EROFS) in lines[0]
     assert there == was
+    record_property("commands on a file system that may only be read", 1)
 
 
 @pytest.mark.parametrize("name", [name for name in LIFE if name != "fit"])
-def test_a_file_that_vanished(name, life, tmp_path):
+def test_a_file_that_vanished(name, life, tmp_path, record_property):
     """The command makes it again, or does without it, or says that it is not there."""
     before, was, after = life[name]
+    listed = [len(step.files) for step in Run(before).store.manifest.steps.values()]
+    record_property("files of a run that vanished before a command", sum(listed))
     for step in Run(before).store.manifest.steps.values():
         for file in step.files:
             path = tmp_path / "run"

@@ -169,7 +169,7 @@ def life(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore:the draws by:pyrogeo.errors.SamplingWarning")
 @pytest.mark.parametrize("name", LIFE)
-def test_every_command_killed_at_every_file_operation(name, life):
+def test_every_command_killed_at_every_file_operation(name, life, record_property):
     states, before, after, expected_files = life[name]
     assert states.moments > 10
     # Nothing but what the manifest lists.
@@ -186,6 +186,12 @@ def test_every_command_killed_at_every_file_operation(name, life):
         assert again.keys() == after.keys()
         assert [k for k in after if again[k] != after[k]] == [], state.name
         assert files(path) == expected_files, state.name
+    record_property(
+        "moments of a command, before, halfway and after each file operation", states.moments
+    )
+    record_property(
+        "folders that a kill can leave: the same command ends in the same bits", len(states.known)
+    )
 
 
 def test_a_demo_killed_now_and_then(tmp_path, monkeypatch):
@@ -222,7 +228,7 @@ def test_a_demo_of_other_settings_begins_anew(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the draws by:pyrogeo.errors.SamplingWarning")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_sixty_kills_at_random_times(life, tmp_path):
+def test_sixty_kills_at_random_times(life, tmp_path, record_property):
     """Real ones, of processes of their own."""
     rng, path, killed = random.Random(0), tmp_path / "run", 0
     names = [name for name in LIFE for _ in range(5)][:60]
@@ -240,6 +246,7 @@ def test_sixty_kills_at_random_times(life, tmp_path):
         assert seen(path) == after, name
         assert files(path) == expected_files, name
     assert killed > 30
+    record_property("SIGKILLs at random times, of commands that had not ended", killed)
 
 
 def _put_before(states, path):

@@ -115,19 +115,12 @@ def test_the_files_as_they_were_made_are_accepted(made):
 
 
 @pytest.mark.slow
-def test_ten_thousand_mutations(made, tmp_path, capsys):
+def test_ten_thousand_mutations(made, tmp_path, record_property):
     """Half with the digests as they were, half with digests made anew or on files of one's own."""
     total, started = 10_000, time.monotonic()
     found = read_in_children(made, tmp_path, 0, total, workers=2)
-    seconds = time.monotonic() - started
-    counts = check(found, total)
+    record_property("seconds for all mutated files", round(time.monotonic() - started))
+    for (half, name, said), count in sorted(check(found, total).items()):
+        record_property(f"mutated files, digests {half}: {name}, {said}", count)
     most = max(int(line[-1]) for line in found.values())
-    with capsys.disabled():
-        print(
-            f"\n{total} mutated files in {seconds:.0f} s, at most {most / 1024:.0f} MiB of memory"
-        )
-        for half, name in sorted({key[:2] for key in counts}):
-            words = [
-                f"{counts[half, name, said]:5} {said}" for said in ("refused", "accepted", "DIED")
-            ]
-            print(f"  {half:10} {name:32} {' '.join(words)}")
+    record_property("MiB of memory at most", round(most / 1024))
