@@ -1,3 +1,4 @@
+import hypothesis
 import matplotlib
 import pytest
 import torch
@@ -5,6 +6,9 @@ import torch
 import pyrogeo as pg
 
 matplotlib.use("Agg")
+# The same examples every time; `--hypothesis-seed` and `--hypothesis-profile=default` look for others.
+hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("seeded")
 # The tests' products are small: a second thread gains nothing, and under another process's load the
 # two wait for each other most of the time.
 torch.set_num_threads(1)

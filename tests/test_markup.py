@@ -112,7 +112,7 @@ def test_a_page_of_nasty_words_has_the_elements_of_one_of_plain_words(drawn, tmp
 
 
 @given(words)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_printed_moves_no_cursor(text):
     shown = printable(text)
     assert shown.isprintable() or any(c.isspace() for c in shown)
@@ -121,7 +121,7 @@ def test_what_is_printed_moves_no_cursor(text):
 
 
 @given(words)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_picture_shows_any_words_letter_by_letter(text):
     figure = Figure(figsize=(1, 1))
     shown = figure.text(0, 0, plain(text))

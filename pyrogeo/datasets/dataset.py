@@ -101,7 +101,7 @@ def narrowed(data: Dataset) -> Dataset:
     parts = {p: getattr(data, p).float() for p in PARTS}
     for part, x in parts.items():
         wide = getattr(data, part)
-        lost = (x.isinf() & wide.isfinite()).flatten(1).any(0)
+        lost = x.isinf().flatten(1).any(0)
         if part == "train" and len(x) > 1:
             lost |= _merged(wide, x)
         if lost.any():

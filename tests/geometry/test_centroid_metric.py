@@ -146,7 +146,7 @@ def test_decay_leaves_the_vacuum_its_share():
     assert diagonal(20, 5, regularization=0.0).log_vacuum_volume == -math.inf
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     k=st.integers(1, 50),
     d=st.integers(1, 20),
