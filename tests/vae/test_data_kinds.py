@@ -4,6 +4,7 @@ import math
 from functools import partial
 
 import numpy as np
+import pyro
 import pytest
 import torch
 from pyro.infer import Trace_ELBO
@@ -257,3 +258,35 @@ class Endless(Dataset):
 def test_a_data_set_without_a_length_is_refused():
     with pytest.raises(ValueError, match="data: Endless has no length; give it a __len__"):
         quiet(made(), Endless(), epochs=1)
+
+
+class _Bare(pyro.distributions.TorchDistribution):
+    """What a user writes first: no arg_constraints, no support."""
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, mean):
+        self.loc = mean
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    def sample(self, shape=()):
+        return self.loc.expand(*shape, *self.loc.shape)
+
+    def log_prob(self, value):
+        return -(value - self.loc).square().sum(-1)
+
+
+class _OfBare(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = pg.networks.mlp(2, 5)
+
+    def forward(self, z):
+        return _Bare(self.network(z))
+
+
+def test_a_distribution_without_a_support_is_refused_by_name():
+    guide = pg.guides.DiagonalNormal(pg.networks.mlp(5, 4))
+    vae = pg.VAE(pg.priors.StandardNormal(2), guide, _OfBare())
+    with pytest.raises(ValueError, match="_Bare, does not say its support"):
+        pg.fit(vae, torch.rand(20, 5), epochs=1, progress=False)

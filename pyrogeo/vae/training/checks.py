@@ -193,9 +193,16 @@ def _made(part: str, problem: str, call: Callable[..., Any], argument: Tensor) -
 
 
 def _support(likelihood: Distribution) -> Constraint:
-    if likelihood.support is None:
-        raise ValueError(f"the likelihood does not say its support: {type(likelihood)}")
-    return likelihood.support
+    try:
+        support: Constraint | None = likelihood.support
+    except NotImplementedError:  # as torch leaves it
+        support = None
+    if support is None:
+        raise ValueError(
+            f"the likelihood's distribution, {type(likelihood).__name__}, does not say its support, such as "
+            "constraints.real_vector"
+        )
+    return support
 
 
 def _support_of(likelihood: Distribution) -> str:
