@@ -240,7 +240,7 @@ def read_metric(run):
 
 def read_verdict(run):
     found = run.diagnosis("nuts")
-    assert found.verdict in ("pass", "too short", "disagree")
+    assert found.verdict in ("pass", "too short", "cannot tell", "disagree")
     str(found)
 
 

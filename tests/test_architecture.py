@@ -26,6 +26,7 @@ GROUND = [
     "_files",
     "_tensors",
     "_threads",
+    "_tails",
     "moves",
     "annealing",
 ]

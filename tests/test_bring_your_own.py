@@ -23,7 +23,7 @@ def check(means, log_variances, decode, train):
     metric, density = geometry(means, log_variances)
     assert metric.n_centroids == 50
     chains = pg.sample(density, 20, num_chains=2, warmup_steps=20, seed=0, progress=False)
-    assert pg.diagnose(chains).verdict in ("pass", "too short", "disagree")
+    assert pg.diagnose(chains).verdict in ("pass", "too short", "cannot tell", "disagree")
     z = density.sample((500,))
     images = decode(z.float()).reshape(500, -1)
     assert torch.isfinite(images).all()

@@ -239,7 +239,10 @@ class RiemannianUniform(TorchDistribution):
         return len(self._starts())
 
     def initial(self, n: int) -> Tensor:
-        """`n` different centroids, in random order, to start chains from; shape `(n, d)`.
+        """`n` different centroids that lie far apart, to start chains from; shape `(n, d)`.
+
+        Farthest first: one at random, by torch's global generator, then again and again the one that is
+        farthest from all before it.
 
         Raises:
             ValueError: for more starts than there are, or a metric without centroids.
@@ -252,7 +255,13 @@ class RiemannianUniform(TorchDistribution):
                 f"{n} chains need {n} different starts, the metric has {len(starts)} different "
                 "centroids; pass initial_params=..."
             )
-        return starts[torch.randperm(len(starts), device=starts.device)[:n]]
+        chosen = [int(torch.randint(len(starts), ()))]
+        nearest = torch.full_like(starts[:, 0], math.inf)
+        while len(chosen) < n:
+            nearest = nearest.minimum((starts - starts[chosen[-1]]).square().sum(1))
+            nearest[chosen] = -1.0  # also where squares underflow
+            chosen.append(int(nearest.argmax()))
+        return starts[chosen]
 
     def _starts(self) -> Tensor:
         centroids = getattr(self.metric, "centroids", None)

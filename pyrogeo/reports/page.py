@@ -29,8 +29,10 @@ _MEANING = {
     "pass": "The chains tell the same story, and there are enough draws to rely on their averages.",
     "too short": "Nothing speaks against the chains, but there is too little of them to tell. Averages over "
     "these draws are rough; the reasons below say how many more are needed.",
+    "cannot tell": "There is too little to tell whether the chains agree: the test could not speak, or what it "
+    "would compare is missing. The reasons below say which, and what to do.",
     "disagree": "The chains contradict each other, or exact draws. Averages over these draws depend on where "
-    "the chains happened to start, and more draws of the same kind will hardly help.",
+    "the chains happened to start; the reasons below say what would help.",
 }
 _COLUMN_WORDS = {
     "mean": "average over all draws",
@@ -39,6 +41,8 @@ _COLUMN_WORDS = {
     "ess_bulk": "how many independent draws the middle of the distribution is worth; at least 400 are wanted",
     "ess_tail": "the same for the tails",
     "r_hat": "variation between chains against variation within them; at most 1.01 if they agree",
+    "median": "middle of all draws",
+    "mcse_median": "error of the middle that comes from having finitely many draws",
     "ess_between": "how many independent draws the runs together are worth",
 }
 

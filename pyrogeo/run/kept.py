@@ -100,11 +100,21 @@ class _History(Struct, forbid_unknown_fields=True):
             raise ValueError("expected a seed of torch's")
 
 
-_Column = Literal["mean", "sd", "mcse_mean", "ess_bulk", "ess_tail", "r_hat", "ess_between"]
+_Column = Literal[
+    "mean",
+    "sd",
+    "mcse_mean",
+    "ess_bulk",
+    "ess_tail",
+    "r_hat",
+    "ess_between",
+    "median",
+    "mcse_median",
+]
 
 
 class _Diagnosis(Struct, forbid_unknown_fields=True):
-    verdict: Literal["pass", "too short", "disagree"]
+    verdict: Literal["pass", "too short", "cannot tell", "disagree"]
     reasons: tuple[str, ...]
     table: dict[str, dict[_Column, Finite | None]]
 

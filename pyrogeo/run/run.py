@@ -292,8 +292,8 @@ class Run(Trained):
 
     def _target(self, name: str, draws: Any) -> RiemannianUniform | None:
         """The density that Markov chains were to follow, if exact draws of it exist."""
-        are_exact = "log_volume" in draws.posterior.attrs
-        if not record_of(draws).uniform or are_exact or not self.sets.has("metric", name):
+        record = record_of(draws)
+        if not record.uniform or record.name == "exact" or not self.sets.has("metric", name):
             return None
         metric = self.metric(name)
         return RiemannianUniform(metric) if metric.log_vacuum_volume < float("inf") else None

@@ -43,9 +43,9 @@ class Collected:
         )
         self.bar.update()
 
-    def rectangle(self, starts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Columns of shape `(chain, draw, …)` of as many draws as make a rectangle, and the points
-        from which the chains came to their first draws."""
+    def rectangle(self, starts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, list[int]]:
+        """Columns of shape `(chain, draw, …)` of as many draws as make a rectangle, the points from which
+        the chains came to their first draws, and which chains they are."""
         lengths = [len(draws) for draws in self.draws]
         if max(lengths) == 0:
             raise KeyboardInterrupt
@@ -56,7 +56,7 @@ class Collected:
         }
         befores = [self.before[i] for i in keep]
         origins = [starts[i] if z is None else z for i, z in zip(keep, befores, strict=True)]
-        return columns, np.stack(origins)
+        return columns, np.stack(origins), keep
 
 
 class CollectedBatch(Collected):
@@ -73,7 +73,7 @@ class CollectedBatch(Collected):
             self.divergences += int(np.sum(draw.diverging))
         self._show(f"{len(draw.z)} chains", warmup, draw.step_size)
 
-    def rectangle(self, starts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def rectangle(self, starts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, list[int]]:
         draws, chains = self.draws[0], len(starts)
         if not draws:
             raise KeyboardInterrupt
@@ -89,12 +89,23 @@ class CollectedBatch(Collected):
             )
             for name in Draw._fields
         }
-        return columns, starts if self.before[0] is None else self.before[0]
+        origins = starts if self.before[0] is None else self.before[0]
+        return columns, origins, list(range(chains))
 
 
-def assembled(density: Any, starts: Tensor, collected: "Collected", attrs: dict[str, Any]) -> Any:
-    """ArviZ data of what was collected, with the log-density and the energy of each draw."""
-    columns, origins = collected.rectangle(starts.cpu().numpy())
+def assembled(
+    density: Any,
+    starts: Tensor,
+    collected: "Collected",
+    attrs: dict[str, Any],
+    of_chains: dict[str, Any],
+) -> Any:
+    """ArviZ data of what was collected, with the log-density and the energy of each draw.
+
+    `of_chains` has for each of the chains that were started an entry, or one for all.
+    """
+    columns, origins, kept = collected.rectangle(starts.cpu().numpy())
+    facts = {name: np.resize(np.asarray(x), len(starts))[kept] for name, x in of_chains.items()}
     z, kinetic, tree_depth = (columns.pop(name) for name in ("z", "kinetic", "tree_depth"))
     if collected.interrupted:
         warnings.warn(
@@ -109,7 +120,7 @@ def assembled(density: Any, starts: Tensor, collected: "Collected", attrs: dict[
     stats = {name: value for name, value in stats.items() if not np.isnan(value).all()}
     if not np.isnan(tree_depth).any():
         stats["tree_depth"] = tree_depth.astype(int)
-    return to_arviz({"z": z}, stats, attrs)
+    return to_arviz({"z": z}, stats, attrs, facts)
 
 
 def _largest_rectangle(lengths: list[int]) -> tuple[list[int], int]:

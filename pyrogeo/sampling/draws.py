@@ -16,7 +16,7 @@ import numpy as np
 from pyrogeo._files import write_bytes
 from pyrogeo._words import printable
 from pyrogeo.errors import BrokenFileError
-from pyrogeo.sampling.netcdf import check_numbers, check_structure
+from pyrogeo.sampling.netcdf import check_facts_of_chains, check_numbers, check_structure
 
 with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, once a day
     warnings.filterwarnings("ignore", "\nArviZ is undergoing", FutureWarning)
@@ -25,7 +25,15 @@ with warnings.catch_warnings():  # 0.23 announces 1.0 at import, to everybody, o
 # Which `verdict` takes from here, imported without its warning; 0.23 and 1.x take other arguments.
 az: Any = arviz
 
-__all__ = ["group_arrays", "latent_points", "read_draws", "to_arviz", "write_draws"]
+__all__ = [
+    "facts_of_chains",
+    "group_arrays",
+    "is_incomplete",
+    "latent_points",
+    "read_draws",
+    "to_arviz",
+    "write_draws",
+]
 
 _ARVIZ_1 = int(az.__version__.split(".")[0]) >= 1
 
@@ -34,6 +42,7 @@ def to_arviz(
     posterior: Mapping[str, np.ndarray],
     sample_stats: Mapping[str, np.ndarray],
     attrs: Mapping[str, Any] | None = None,
+    of_chains: Mapping[str, Any] | None = None,
 ) -> Any:
     """ArviZ data from arrays of shape `(chain, draw, *event)`.
 
@@ -41,6 +50,9 @@ def to_arviz(
         posterior: variables; `z` of shape `(chain, draw, d)` gets the dimension `z_dim`.
         sample_stats: statistics of each draw, shape `(chain, draw)`, under ArviZ's names.
         attrs: of both groups. NetCDF knows no booleans: they become 0 or 1.
+        of_chains: facts of a chain or of the run that it comes from, one for each chain, or one for all. They
+            become variables with the dimension `chain` alone, beside the statistics, so that they stay with
+            their chains in `sel` and `arviz.concat`. Without statistics they are left out.
 
     Returns:
         `arviz.InferenceData` (0.2x) or `xarray.DataTree` (1.x).
@@ -63,6 +75,10 @@ def to_arviz(
     attrs = {k: int(v) if isinstance(v, bool) else v for k, v in (attrs or {}).items()}
     for group in groups:
         data[group].attrs.update(attrs)
+    if "sample_stats" in groups:
+        chains = data["posterior"].sizes["chain"]
+        for name, fact in (of_chains or {}).items():
+            data["sample_stats"][name] = ("chain", np.resize(np.asarray(fact), chains))
     return data
 
 
@@ -103,6 +119,7 @@ def read_draws(path: str | os.PathLike[str]) -> Any:
         data = _opened(path)
         groups = {group: group_arrays(data, group) for group in ("posterior", "sample_stats")}
         check_numbers(groups, data["posterior"].attrs)
+        check_facts_of_chains(facts_of_chains(data))
     except Exception as error:  # what the layers over HDF5 raise is of any kind
         raise BrokenFileError(
             f"{path} is not a whole file of draws: {printable(error, 200)}"
@@ -131,6 +148,32 @@ def group_arrays(data: Any, group: str) -> dict[str, np.ndarray]:
         for name in dataset.data_vars
         if {"chain", "draw"} <= set(dataset[name].dims)
     }
+
+
+def facts_of_chains(data: Any) -> dict[str, np.ndarray]:
+    """What the statistics say of each chain, arrays of shape `(chain,)`: see `to_arviz(of_chains=...)`.
+
+    >>> data = to_arviz({"z": np.zeros((2, 5, 3))}, {"lp": np.zeros((2, 5))}, of_chains={"seed": 3})
+    >>> facts_of_chains(data)["seed"]
+    array([3, 3])
+    """
+    try:
+        dataset = data["sample_stats"]
+    except (KeyError, TypeError, IndexError):
+        return {}
+    return {
+        str(name): dataset[name].to_numpy()
+        for name in dataset.data_vars
+        if dataset[name].dims == ("chain",)
+    }
+
+
+def is_incomplete(data: Any) -> bool:
+    """Whether any of the chains was interrupted."""
+    facts = facts_of_chains(data)
+    if "incomplete" in facts:
+        return bool(facts["incomplete"].any())
+    return bool(data["posterior"].attrs.get("incomplete"))
 
 
 def latent_points(data: Any, dimension: int | None = None, name: str | None = None) -> np.ndarray:

@@ -42,8 +42,8 @@ def sample_smc(
 
     Returns:
         ArviZ data with the runs as chains: `posterior` with `z`, `sample_stats` with `lp` (log-density,
-        not normalised). Attributes: `method`, `log_volume` of each run, and as JSON `temperatures`,
-        `ess` and `acceptance` of each run's stages.
+        not normalised), and with the dimension `chain` alone, so that it stays with its run, `log_volume`,
+        `seed`, `incomplete`, and as JSON `temperatures`, `ess` and `acceptance` of the run's stages.
 
     Raises:
         ValueError: for counts out of range, or a density that has no proposal to start from.
@@ -69,18 +69,18 @@ def sample_smc(
     runs, draws = _run(density, num_samples, num_runs, seed, progress)
     warn_if_hard(runs, density.proposal)
     z = torch.stack(draws)
-    attrs = {
-        "method": "exact",
+    attrs = {"method": "exact", "seed": seed, "incomplete": len(runs) < num_runs}
+    of_runs = {
         "seed": seed,
         "incomplete": len(runs) < num_runs,
         "log_volume": [run.log_normalizer for run in runs],
         **{
-            name: json.dumps([getattr(run, name) for run in runs])
+            name: [json.dumps(getattr(run, name)) for run in runs]
             for name in ("temperatures", "ess", "acceptance")
         },
     }
     lp = density.log_density(z).cpu().numpy()
-    return to_arviz({"z": z.cpu().numpy()}, {"lp": lp}, attrs)
+    return to_arviz({"z": z.cpu().numpy()}, {"lp": lp}, attrs, of_runs)
 
 
 def _run(

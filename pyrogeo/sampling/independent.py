@@ -87,7 +87,7 @@ def _as_draws(metric: Metric | None, z: Tensor, attrs: dict[str, Any]) -> Any:
         with torch.no_grad():
             lp = metric.log_volume_element(_as_of(metric, z))
         statistics = {"lp": lp.cpu().numpy()}
-    return to_arviz({"z": z.cpu().numpy()}, statistics, attrs)
+    return to_arviz({"z": z.cpu().numpy()}, statistics, attrs, {"seed": attrs["seed"]})
 
 
 def _as_of(metric: Metric, z: Any) -> Any:

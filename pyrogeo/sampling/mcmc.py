@@ -8,7 +8,7 @@ workers and cores.
 from typing import Any
 
 import torch
-from pyro.infer import NUTS
+from pyro.infer import HMC, NUTS
 from torch import Tensor
 
 from pyrogeo._checks import as_tensor, whole
@@ -62,7 +62,10 @@ def sample(
         `(chain, draw, z_dim)`, and `sample_stats` with `lp` (log-density, not normalised),
         `energy` (at the start of the transition), `diverging`, `acceptance_rate`, `step_size`,
         `n_steps` (gradient evaluations) and, for NUTS, `tree_depth`. After Ctrl-C, the largest
-        rectangle of draws so far, with the attribute `incomplete` set and a `SamplingWarning`.
+        rectangle of draws so far, with `incomplete` set and a `SamplingWarning`. What belongs to a chain or
+        its run has the dimension `chain` alone, and stays with its chains in `sel` and `arviz.concat`:
+        `superchain` (chains of one run with the same number started at one point), `seed`, `incomplete`,
+        `jumps` (between modes, where the kernel tells) and, for NUTS, `max_tree_depth`.
 
     Raises:
         ValueError: before any sampling, for counts out of range, starts that are not finite, too
@@ -103,9 +106,16 @@ def sample(
     except KeyboardInterrupt:
         collected.interrupted = True
     attrs = {"seed": seed, "incomplete": collected.interrupted}
-    attrs |= {"superchains": groups} if groups < num_chains else {}
-    attrs |= {"max_tree_depth": made._max_tree_depth} if isinstance(made, NUTS) else {}
-    return assembled(density, starts, collected, attrs)
+    superchain = torch.arange(groups).repeat_interleave(num_chains // groups).numpy()
+    facts = {**attrs, "superchain": superchain, **_facts(made)}
+    return assembled(density, starts, collected, attrs, facts)
+
+
+def _facts(kernel: Any) -> dict[str, Any]:
+    """What a kernel says of its chains; attributes of the draws would not follow `sel` and `concat`."""
+    jumps = False if isinstance(kernel, HMC) else getattr(kernel, "jumps", None)
+    facts = {"max_tree_depth": kernel._max_tree_depth} if isinstance(kernel, NUTS) else {}
+    return facts if jumps is None else {**facts, "jumps": bool(jumps)}
 
 
 def _check_density(density: Any) -> None:

@@ -11,13 +11,24 @@ from typing import Any
 import h5py
 import numpy as np
 
-__all__ = ["check_numbers", "check_structure"]
+__all__ = ["check_facts_of_chains", "check_numbers", "check_structure"]
 
 _MOST_BYTES = 2**34  # of all arrays of a file
 _MOST_INFLATED = 1100  # bytes that deflate makes of one
 _SMALL = 2**16  # bytes of an array that may be without any of its own in the file
 _MOST_ARRAYS = 1000
 _STATISTICS = ("lp", "energy", "diverging", "tree_depth")
+#: facts of a chain: a type, and the least value
+_OF_CHAINS = {
+    "superchain": ("iu", None),
+    "seed": ("iu", None),
+    "max_tree_depth": ("iu", 0),
+    "incomplete": ("iub", 0),
+    "jumps": ("iub", 0),
+    "in_doubt": ("iub", 0),
+    "log_volume": ("fiu", None),
+}
+#: attributes, most of which only files of earlier versions hold
 _NUMBERS = {
     "superchains": (int, 1),
     "max_tree_depth": (int, 0),
@@ -115,3 +126,22 @@ def _check_facts(attrs: Mapping[str, Any], chains: int) -> None:
             raise ValueError(f"{name}: expected finite numbers")
     if np.asarray(attrs.get("superchains", 1)).item() > chains:
         raise ValueError(f"superchains: expected at most {chains}")
+
+
+def check_facts_of_chains(facts: Mapping[str, np.ndarray]) -> None:
+    """Whether what is said of each chain is of the type that it must be.
+
+    Args:
+        facts: arrays of shape `(chain,)`, by name.
+
+    Raises:
+        ValueError: for known names with other types, or numbers that are not finite or below their least.
+    """
+    for name, (kinds, least) in _OF_CHAINS.items():
+        value = facts.get(name)
+        if value is None:
+            continue
+        if value.dtype.kind not in kinds or not np.isfinite(value).all():
+            raise ValueError(f"{name}: expected finite numbers, got {value.dtype}")
+        if least is not None and (value < least).any():
+            raise ValueError(f"{name}: expected numbers of at least {least}")

@@ -21,22 +21,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pyrogeo.sampling.draws import az, group_arrays, latent_points
+from pyrogeo.sampling.draws import az, group_arrays, is_incomplete, latent_points
 from pyrogeo.sampling.methods import record_of
-from pyrogeo.verdict.integrator import diverging, low_energy, named_chains, saturated
-from pyrogeo.verdict.statistics import (
-    between_run_ess,
-    gap,
-    nested_r_hat,
-    number,
-    p_value,
-)
+from pyrogeo.verdict.agreement import copies, never_moved, separated, stuck
+from pyrogeo.verdict.groups import group_ids
+from pyrogeo.verdict.integrator import diverging, low_energy, saturated, unknown_energy
+from pyrogeo.verdict.length import alone, too_short
+from pyrogeo.verdict.moments import heavy_tail
+from pyrogeo.verdict.runs import judged_runs
+from pyrogeo.verdict.statistics import between_run_ess, nested_r_hat, number
 
 __all__ = ["Diagnosis", "diagnose", "series"]
 
-R_HAT = 1.01
-ESS = 400
-ALPHA = 1e-4  # of calling agreeing chains in disagreement, over all quantities together
 _MIN_DRAWS = 4
 
 
@@ -46,10 +42,12 @@ class Diagnosis:
 
     Attributes:
         verdict: `"pass"`; `"too short"`: nothing speaks against the chains, but there is too little
-            of them; `"disagree"`: they contradict each other or the integrator broke down, and more
-            draws would not help.
+            of them; `"cannot tell"`: nothing could speak, because there is too little for the test, a
+            coordinate never moved, or exact draws are in doubt; `"disagree"`: they contradict each other or
+            the integrator broke down.
         table: a row for each coordinate and the log-density: mean, sd, mcse_mean (Monte Carlo
-            standard error of the mean), ess_bulk, ess_tail, r_hat.
+            standard error of the mean), ess_bulk, ess_tail, r_hat. Where a tail is too heavy for a variance,
+            mean, sd and mcse_mean are NaN, and there are columns median and mcse_median.
         reasons: what was found, in words, with a remedy.
     """
 
@@ -65,7 +63,7 @@ class Diagnosis:
     def __str__(self) -> str:
         formats = {"mean": "{:.3g}", "sd": "{:.3g}", "mcse_mean": "{:.2g}"}
         formats |= {"ess_bulk": "{:.0f}", "ess_tail": "{:.0f}", "r_hat": "{:.3f}"}
-        formats |= {"ess_between": "{:.0f}"}
+        formats |= {"ess_between": "{:.0f}", "median": "{:.3g}", "mcse_median": "{:.2g}"}
         shown = self.table.apply(lambda column: column.map(formats[column.name].format))
         reasons = "\n".join(f"- {reason}" for reason in self.reasons)
         return f"{shown.to_string()}\n\nverdict: {self.verdict}\n{reasons}"
@@ -86,8 +84,8 @@ def diagnose(
     Args:
         draws: `arviz.InferenceData` or `xarray.DataTree` with a `posterior` group, and
             `sample_stats` if there are any (`lp`, `energy`, `diverging`, `tree_depth`).
-        superchains: groups of consecutive chains that started at one point; by default those that
-            `sample` noted. R-hat is then the nested one, made for many short chains, and chains'
+        superchains: so many groups of consecutive chains that started at one point; by default those that
+            `sample` noted, which stay with their chains in `sel` and `arviz.concat`. R-hat is then the nested one, made for many short chains, and chains'
             means are compared between groups.
         density: the `RiemannianUniform` that was drawn from, if it has exact draws. They then show
             modes that every chain missed, which no comparison among chains can, and the reasons tell
@@ -110,36 +108,44 @@ def diagnose(
     'disagree'
     """
     points = _points(draws, density, variable)
-    if record_of(draws).name == "exact":
-        return _diagnose_runs(draws, density, points)
     quantities, table = series(draws, superchains)
-    groups = _superchains(draws, superchains, quantities)
+    if record_of(draws).name == "exact":
+        return _diagnose_runs(draws, density, points, quantities, table)
+    ids = group_ids(draws, superchains, len(next(iter(quantities.values()))))
     sample_stats = group_arrays(draws, "sample_stats")
     missed, visits = _visited(points, table["ess_bulk"], density)
     failures = [
         *missed,
-        *_stuck(quantities),
-        *_separated(quantities, table, groups),
+        *copies(quantities),
+        *stuck(quantities),
+        *separated(draws, quantities, table, ids),
         *diverging(sample_stats),
     ]
-    shortages = [*_too_short(quantities, table), *low_energy(sample_stats)]
+    silent, short = too_short(quantities, table, ids)
+    doubts = [*never_moved(quantities), *alone(ids), *silent]
+    energy = list(low_energy(sample_stats))
     notes = [
         *visits,
         *filter(None, [record_of(draws).note]),
+        *_heavy(table),
         *saturated(draws, sample_stats),
+        *unknown_energy(sample_stats),
         *_incomplete(draws),
     ]
-    verdict = "disagree" if failures else "too short" if shortages else "pass"
     if failures:  # how many draws are missing is beside the point then
-        shortages = list(low_energy(sample_stats))
-    if verdict == "pass":
-        worst = table[["ess_bulk", "ess_tail"]].min().min()
-        notes.insert(
-            0,
-            f"R-hat is at most {table['r_hat'].max():.3f} and the effective sample size at least "
-            f"{worst:.0f}: the chains agree, as far as they have seen the density.",
-        )
-    return Diagnosis(verdict, table, (*failures, *shortages, *notes))
+        return Diagnosis("disagree", table, (*failures, *never_moved(quantities), *energy, *notes))
+    if not (doubts or short or energy):
+        return Diagnosis("pass", table, (_agreement(table), *notes))
+    verdict = "cannot tell" if doubts else "too short"
+    return Diagnosis(verdict, table, (*doubts, *short, *energy, *notes))
+
+
+def _agreement(table: pd.DataFrame) -> str:
+    return (
+        f"R-hat is at most {table['r_hat'].max():.3f} and the effective sample size at least "
+        f"{table[['ess_bulk', 'ess_tail']].min().min():.0f}: the chains agree, as far as they have seen the "
+        "density."
+    )
 
 
 def series(
@@ -153,17 +159,9 @@ def series(
     posterior, sample_stats = group_arrays(draws, "posterior"), group_arrays(draws, "sample_stats")
     quantities = dict(_quantities(posterior, sample_stats))
     _check(quantities)
-    groups = _superchains(draws, superchains, quantities)
-    return quantities, pd.DataFrame({name: _row(x, groups) for name, x in quantities.items()}).T
-
-
-def _superchains(draws: Any, wanted: int | None, quantities: dict[str, np.ndarray]) -> int:
-    """The number of groups; as many as chains where there are none."""
-    chains = len(next(iter(quantities.values())))
-    groups = wanted or int(draws["posterior"].attrs.get("superchains", chains))
-    if (groups < 2 and chains > 1) or chains % groups:
-        raise ValueError(f"{groups} superchains do not divide {chains} chains in groups to compare")
-    return groups
+    ids = group_ids(draws, superchains, len(next(iter(quantities.values()))))
+    table = pd.DataFrame({name: _row(x, ids) for name, x in quantities.items()}).T
+    return quantities, _without_moments(quantities, table)
 
 
 def _quantities(
@@ -193,10 +191,10 @@ def _check(quantities: dict[str, np.ndarray]) -> None:
             raise ValueError(f"{name} has NaN or infinite draws; expected finite numbers")
 
 
-def _row(x: np.ndarray, groups: int) -> dict[str, float]:
-    r_hat_of = partial(az.rhat, method="rank")
-    if groups < len(x):
-        r_hat_of = partial(nested_r_hat, superchains=groups)
+def _row(x: np.ndarray, ids: np.ndarray) -> dict[str, float]:
+    r_hat_of: Any = partial(az.rhat, method="rank") if len(x) > 1 else lambda _: math.nan
+    if len(set(ids)) < len(x):
+        r_hat_of = partial(nested_r_hat, groups=ids)
     mcse, bulk, tail, r_hat = (
         number(function, x)
         for function in (
@@ -212,101 +210,51 @@ def _row(x: np.ndarray, groups: int) -> dict[str, float]:
         "mcse_mean": mcse,
         "ess_bulk": bulk,
         "ess_tail": tail,
-        "r_hat": r_hat if len(x) > 1 else math.nan,
+        "r_hat": r_hat,
     }
 
 
-def _diagnose_runs(draws: Any, density: Any, points: np.ndarray | None) -> Diagnosis:
-    """The verdict on independent runs, within which draws are not independent."""
-    quantities, table = series(draws)
-    runs = len(next(iter(quantities.values())))
-    table["ess_between"] = [between_run_ess(x) for x in quantities.values()]
-    # R-hat of runs whose means differ by chance is √(1 + 1/(draws each is worth)): no test is needed.
-    volumes = np.array(draws["posterior"].attrs["log_volume"], float)
-    spread = volumes.std(ddof=1) if runs > 1 else math.nan
-    worst, name = (table["ess_between"].min(), table["ess_between"].fillna(0).idxmin())
-    if runs < 2:
-        verdict, reason = "too short", "One run cannot disagree with itself: take at least two."
-    elif table["r_hat"].max() > R_HAT or worst < ESS:
-        verdict = "too short"
-        reason = (
-            f"The runs differ: the effective sample size between runs of {name} is {worst:.0f} (at least {ESS} are wanted), "
-            f"R-hat is up to {table['r_hat'].max():.3f}. Take larger runs."
-        )
-    else:
-        verdict = "pass"
-        reason = (
-            f"R-hat between runs is at most {table['r_hat'].max():.3f}, the effective sample size between "
-            f"runs at least {worst:.0f} (of {name}), the log-volume {volumes.mean():.3f} with a spread of "
-            f"{spread:.2g} between runs."
-        )
-    missed, visits = _visited(points, table["ess_between"], density)
-    verdict = "disagree" if missed else verdict
-    return Diagnosis(verdict, table, (*missed, reason, *visits, *_incomplete(draws)))
+def _without_moments(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> pd.DataFrame:
+    """Medians in the place of means, where a tail is too heavy for a mean with an error."""
+    worth = table[["ess_bulk", "ess_tail"]].min(axis=1)
+    index = {name: heavy_tail(x, worth[name]) for name, x in quantities.items()}
+    heavy = [name for name, k in index.items() if not math.isnan(k)]
+    if not heavy:
+        return table
+    table.loc[heavy, ["mean", "sd", "mcse_mean"]] = math.nan
+    table["median"] = [float(np.median(x)) for x in quantities.values()]
+    median = partial(az.mcse, method="median")
+    table["mcse_median"] = [number(median, x) for x in quantities.values()]
+    table.attrs["heavy"] = {name: index[name] for name in heavy}
+    return table
 
 
-def _stuck(quantities: dict[str, np.ndarray]) -> Iterator[str]:
-    moved = {name: np.ptp(x, axis=1) > 0 for name, x in quantities.items()}
-    still = ~np.any(list(moved.values()), axis=0)
-    frozen = [n for n, m in moved.items() if not m.any() and np.ptp(quantities[n]) > 0]
-    if frozen and not still.all():
-        yield f"{frozen[0]} is constant within every chain, at different values: the chains disagree."
-    elif still.any():
+def _heavy(table: pd.DataFrame) -> Iterator[str]:
+    heavy = table.attrs.get("heavy", {})
+    if heavy:
+        name = max(heavy, key=heavy.__getitem__)
         yield (
-            f"{named_chains(still)} never moved: every draw is the same point. Take a smaller step size, "
-            "or longer warm-up."
+            f"{', '.join(heavy)}: tails too heavy for a variance (index {heavy[name]:.2f} of {name}; variances end at "
+            "0.5, means at 1), so no mean or error of one is given; medians are compared."
         )
 
 
-def _separated(
-    quantities: dict[str, np.ndarray], table: pd.DataFrame, groups: int
-) -> Iterator[str]:
-    p_values = {name: p_value(x, groups) for name, x in quantities.items()}
-    apart = {
-        name: gap(quantities[name])
-        for name, p in p_values.items()
-        if p < ALPHA / len(p_values) and table.loc[name, "r_hat"] > R_HAT
-    }
-    if not apart:
-        return
-    name = max(apart, key=apart.__getitem__)
-    kind = "sit in separate modes" if apart[name] > 2 else "have not reached the same law"
-    yield (
-        f"The chains {kind}: their means of {name} lie up to {apart[name]:.1f} within-chain "
-        f"standard deviations apart (R-hat {table.loc[name, 'r_hat']:.2f}), more than their own "
-        f"correlation explains, and so for {len(apart)} of {len(p_values)} quantities. Longer "
-        "chains are unlikely to cross; draw exactly with RiemannianUniform.sample, or report the modes "
-        "separately."
-    )
-
-
-def _too_short(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> Iterator[str]:
-    chains, draws = next(iter(quantities.values())).shape
-    if chains < 2:
-        yield "One chain cannot disagree with itself: run at least two, better four."
-    least = table[["ess_bulk", "ess_tail"]].min(axis=1)
-    r_hat = table["r_hat"].max()
-    # R-hat² − 1 falls as one over the number of draws, the effective sample size grows with it.
-    factor = max(ESS / max(least.min(), 1.0), (r_hat**2 - 1) / (R_HAT**2 - 1) if r_hat > 1 else 0)
-    if not factor > 1:
-        return
-    more = _round_up((factor - 1) * draws)
-    what = []
-    if least.min() < ESS:
-        what.append(
-            f"the effective sample size of {least.idxmin()} is {least.min():.0f}, below {ESS}"
-        )
-    if r_hat > R_HAT:
-        what.append(f"R-hat of {table['r_hat'].idxmax()} is {r_hat:.3f}, above {R_HAT}")
-    yield (
-        f"Too few draws: {' and '.join(what)}. Draw about {more:,} more of each chain, or use a "
-        "kernel that moves further."
-    )
-
-
-def _round_up(n: float) -> int:
-    unit = int(10 ** max(0, math.floor(math.log10(max(n, 1))) - 1))
-    return math.ceil(n / unit) * unit
+def _diagnose_runs(
+    draws: Any,
+    density: Any,
+    points: np.ndarray | None,
+    quantities: dict[str, np.ndarray],
+    table: pd.DataFrame,
+) -> Diagnosis:
+    """The verdict on independent runs, within which draws are not independent."""
+    table["ess_between"] = [between_run_ess(x) for x in quantities.values()]
+    verdict, reasons = judged_runs(draws, len(next(iter(quantities.values()))), table)
+    missed, visits = _visited(points, table["ess_between"], density, exact=True)
+    failures = [*missed, *copies(quantities)]
+    constant = list(never_moved(quantities))
+    verdict = "disagree" if failures else "cannot tell" if constant else verdict
+    notes = [*visits, *_heavy(table), *_incomplete(draws)]
+    return Diagnosis(verdict, table, (*failures, *constant, *reasons, *notes))
 
 
 def _points(draws: Any, density: Any, variable: str | None) -> np.ndarray | None:
@@ -318,16 +266,16 @@ def _points(draws: Any, density: Any, variable: str | None) -> np.ndarray | None
 
 
 def _visited(
-    points: np.ndarray | None, ess: pd.Series, density: Any
+    points: np.ndarray | None, ess: pd.Series, density: Any, exact: bool = False
 ) -> tuple[list[str], list[str]]:
     """What exact draws show: failures, and notes."""
     if points is None:
         return [], []
     from pyrogeo.verdict.occupancy import visited  # it needs torch, this module does not
 
-    return visited(density, points, np.nanmin(ess))
+    return visited(density, points, np.nanmin(ess), exact)
 
 
 def _incomplete(draws: Any) -> Iterator[str]:
-    if draws["posterior"].attrs.get("incomplete"):
+    if is_incomplete(draws):
         yield "Sampling was interrupted; these are the draws so far."

@@ -64,7 +64,8 @@ def missed_centroids(
         alpha: probability of a finding where there is nothing to find.
 
     Returns:
-        `perplexity` of the chains and `exact_perplexity`, `differing` (how many centroids differ),
+        `perplexity` of the thinned chains and `exact_perplexity` of `size` exact draws, as many: both grow with
+        the number of draws. `whole_perplexity` of all exact draws, `differing` (how many centroids differ),
         `missed_share` (the exact share of those that the chains visit too little), `vacuum_share`
         (NaN where it is certainly below 5%).
 
@@ -90,24 +91,28 @@ def missed_centroids(
     differing = p_values < alpha / k
     less = differing & (counts / len(seen) < expected / len(true))
     return {
-        "perplexity": perplexity(nearest_centroids(metric, flat), k),
-        "exact_perplexity": perplexity(true, k),
+        "size": min(len(seen), len(true)),
+        "perplexity": perplexity(seen[:: math.ceil(len(seen) / len(true))], k),
+        "exact_perplexity": perplexity(true[: len(seen)], k),
+        "whole_perplexity": perplexity(true, k),
         "differing": int(differing.sum()),
         "missed_share": float(expected[less].sum() / len(true)) if less.any() else 0.0,
         "vacuum_share": density.vacuum_share if density.may_be_void else math.nan,
     }
 
 
-def visited(density: RiemannianUniform, z: np.ndarray, ess: float) -> tuple[list[str], list[str]]:
+def visited(
+    density: RiemannianUniform, z: np.ndarray, ess: float, exact: bool = False
+) -> tuple[list[str], list[str]]:
     """`missed_centroids` in words: what speaks against the chains, and what one should know.
 
-    Nothing of a density whose metric has no centroids, or that has no exact draws.
+    Of exact draws it is not said over how many centroids they are spread, beside others of their kind. Nothing of a density whose metric has no centroids, or that has no exact draws.
     """
     metric = density.metric
     if not has_centroids(metric) or density.proposal is None:
         return [], []
     found = missed_centroids(density, z, ess)
-    k, perplexity, exact = metric.n_centroids, found["perplexity"], found["exact_perplexity"]
+    k, whole = metric.n_centroids, found["whole_perplexity"]
     missed = []
     if found["differing"]:
         share = found["missed_share"]
@@ -117,12 +122,15 @@ def visited(density: RiemannianUniform, z: np.ndarray, ess: float) -> tuple[list
             + (f", and those visited too little hold {share:.0%} of the mass" if share else "")
             + ". Draw exactly with RiemannianUniform.sample."
         ]
-    notes = [
-        f"The draws are spread over {perplexity:.0f} centroids (perplexity), exact draws over {exact:.0f}."
-    ]
-    if exact < 0.1 * k:
+    notes = []
+    if not exact:
+        notes = [
+            f"The draws are spread over {found['perplexity']:.0f} centroids (perplexity), exact draws over "
+            f"{found['exact_perplexity']:.0f}, at the same size of {found['size']:,}."
+        ]
+    if whole < 0.1 * k:
         notes.append(
-            f"The density itself concentrates on some {exact:.0f} of {k} centroids, where they crowd; "
+            f"The density itself concentrates on some {whole:.0f} of {k} centroids, where they crowd; "
             "GeometricMixture does not."
         )
     if found["vacuum_share"] > 0.05:

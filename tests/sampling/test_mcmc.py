@@ -21,6 +21,9 @@ from tests.geometry.metrics import HalfPlane, diagonal
 quiet = partial(pg.sample, progress=False)
 
 
+OF_CHAINS = {"superchain", "seed", "incomplete"}
+
+
 @pytest.fixture
 def density():
     return pg.RiemannianUniform(diagonal(6, 2, bandwidth=1.5))
@@ -32,7 +35,7 @@ def test_names_shapes_and_energies(density):
     stats = draws.sample_stats
     assert set(stats.data_vars) == {
         "lp", "energy", "diverging", "acceptance_rate", "step_size", "n_steps", "tree_depth",
-    }  # fmt: skip
+    } | OF_CHAINS | {"jumps", "max_tree_depth"}  # fmt: skip
     z = torch.from_numpy(draws.posterior["z"].to_numpy())
     np.testing.assert_allclose(stats["lp"], density.log_density(z))
     # The kinetic energy is what the energy has above the potential of the draw before.
@@ -250,7 +253,7 @@ class Walk:
 
 def test_a_kernel_of_one_s_own(density):
     draws = quiet(density, 20, Walk, 2, warmup_steps=5, seed=0)
-    assert set(draws.sample_stats.data_vars) == {"lp", "diverging", "n_steps"}
+    assert set(draws.sample_stats.data_vars) == {"lp", "diverging", "n_steps"} | OF_CHAINS
     assert len(np.unique(draws.posterior["z"])) > 20
 
 

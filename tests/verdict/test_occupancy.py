@@ -70,7 +70,7 @@ def test_exact_runs_too():
     draws = pg.sample_smc(density, 1000, 4, seed=0, progress=False)
     found = pg.diagnose(draws, density=density)
     assert found.passed
-    assert "exact draws over 6" in found.reasons[1]
+    assert not any("spread over" in reason for reason in found.reasons)
 
 
 def test_a_crowd_is_said():

@@ -100,6 +100,11 @@ class BatchHMC(MCMCKernel):
         super().__init__()
 
     @property
+    def jumps(self) -> bool:
+        """Whether chains are offered draws that carry them between modes."""
+        return self.jump_every is not None
+
+    @property
     def initial_params(self) -> dict[str, Tensor] | None:
         """The points of the chains under the key `"z"`, shape `(C, d)`; None until they are set."""
         return self._initial_params

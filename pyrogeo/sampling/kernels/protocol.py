@@ -37,6 +37,9 @@ class BatchedKernel(Protocol):
             transition.
         initial_params: set before `setup`: `{"z": z}` with z of shape `(C, d)`.
 
+    A kernel may also say, by an attribute `jumps`, whether it carries chains between modes; the verdict's
+    words go by it.
+
     >>> import torch
     >>> class Walk:
     ...     batched, step_size, num_steps, statistics = True, 0.1, 0, {}

@@ -97,6 +97,8 @@ def signed(draws: Any, method: str, **more: Any) -> Any:
             draws[group].attrs.update(method=method, **more)
         except KeyError:  # without statistics
             continue
+        if group == "sample_stats" and "seed" in more and "seed" in draws[group].data_vars:
+            draws[group]["seed"][:] = more["seed"]
     return draws
 
 
