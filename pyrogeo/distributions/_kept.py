@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Kept:
-    """Facts by name and a pool of draws, forgotten when the metric was moved, cast or loaded anew.
+    """Facts by name, aids and a pool of draws, forgotten when the metric was moved, cast or loaded anew.
 
-    A copy (`copy.deepcopy`, a pickle) takes the facts with it and leaves the pool: served twice, the
-    same draws would pass for independent ones. `copy.copy` of a density shares both, so that no draw
+    A copy (`copy.deepcopy`, a pickle) takes the facts with it and leaves the aids, which are large and can be
+    made again, and the pool: served twice, the same draws would pass for independent ones. `copy.copy` of a density shares both, so that no draw
     is served twice either.
 
     Args:
@@ -29,16 +29,18 @@ class Kept:
 
     def __init__(self, metric: Metric, facts: dict[str, Any] | None = None):
         self.metric, self.key = metric, _state(metric)
-        self.facts = dict(facts or {})
+        self.facts, self.aids = dict(facts or {}), dict[str, Any]()
         self.pool: Tensor | None = None
 
     def fact(self, name: str, make: Callable[[], T]) -> T:
         """What was computed under this name, or now is."""
         self._forget_if_changed()
-        if name not in self.facts:
-            self.facts[name] = make()
-        known: T = self.facts[name]
-        return known
+        return _known(self.facts, name, make)
+
+    def aid(self, name: str, make: Callable[[], T]) -> T:
+        """A fact that copies leave behind."""
+        self._forget_if_changed()
+        return _known(self.aids, name, make)
 
     def keep(self, name: str, value: Any) -> None:
         """In the place of what was known before."""
@@ -57,11 +59,18 @@ class Kept:
     def _forget_if_changed(self) -> None:
         key = _state(self.metric)
         if key != self.key:
-            self.key, self.facts, self.pool = key, {}, None
+            self.key, self.facts, self.aids, self.pool = key, {}, {}, None
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._forget_if_changed()
         return Kept, (self.metric, self.facts)
+
+
+def _known(store: dict[str, Any], name: str, make: Callable[[], T]) -> T:
+    if name not in store:
+        store[name] = make()
+    known: T = store[name]
+    return known
 
 
 def _state(metric: Metric) -> tuple[tuple[Any, ...], ...]:

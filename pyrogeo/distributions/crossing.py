@@ -11,6 +11,7 @@ classes*, 2008.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from pyrogeo.distributions.gaussians import Gaussians
 from pyrogeo.distributions.mixture import StartingLaw
 from pyrogeo.distributions.smc import VolumeElement
 from pyrogeo.distributions.survey import Survey, survey
-from pyrogeo.distributions.terms import Atoms, atoms, log_masses, pairs, shapes, singles
+from pyrogeo.distributions.terms import Atoms, Terms, atoms, log_masses, pairs, shapes, singles
 from pyrogeo.geometry import CentroidMetric
 
 __all__ = ["crossing_law"]
@@ -27,10 +28,12 @@ __all__ = ["crossing_law"]
 _MOST_PAIRS = 2_000
 _PILOT = 2_048
 _ROUNDS = 4
-_STEPS = 30  # of expectation–maximisation
+_STEPS = 20  # of expectation–maximisation
 _FLOOR = 0.2  # of the weights, which the masses keep
+_IDLE = 1e-4  # the share below which a component is dropped, unless it is a single centroid's
+_MOST = 800  # components, besides those
 _GOOD = 0.9  # effective sample size at which nothing is left to gain
-_MOST_FOUND = 1_000  # tangents that are taken in a round
+_MOST_FOUND = 500  # tangents that are taken in a round
 
 
 @torch.no_grad()
@@ -50,59 +53,68 @@ def crossing_law(metric: CentroidMetric) -> Gaussians:
     True
     """
     of, start = atoms(metric), StartingLaw(metric)
-    law, guard = _first(of, start, metric.dtype)
-    target = VolumeElement(metric)
-    look = survey(target, law, of, _PILOT)
+    target, law = VolumeElement(metric), _first(of, start, metric.centroids.dtype)
     best, best_score = law, -math.inf
-    for _ in range(_ROUNDS):
+    for left in reversed(range(_ROUNDS)):
+        look = survey(target, law.mixture, of, _PILOT)
         score = look.overlap.ess - look.overlap.in_doubt
         if score > best_score:
             best, best_score = law, score
-        if score > _GOOD:
+        if score > _GOOD or not left:
             break
-        law, guard = _better(of, law, guard, look)
-        look = survey(target, law, of, _PILOT)
-    return law if look.overlap.ess - look.overlap.in_doubt > best_score else best
+        law = _better(of, law, look)
+    return best.mixture
 
 
-def _first(of: Atoms, start: StartingLaw, dtype: torch.dtype) -> tuple[Gaussians, Tensor]:
+class _Law(NamedTuple):
+    """A mixture, and the weights that its components have before any fit, shape `(T,)`, in logarithms."""
+
+    mixture: Gaussians
+    guard: Tensor
+
+
+def _first(of: Atoms, start: StartingLaw, dtype: torch.dtype) -> _Law:
     """Singles and pairs by their masses, with no less of the vacuum than `StartingLaw` has."""
-    parts = [singles(of), pairs(of, _MOST_PAIRS)]
-    parts = [part for part in parts if len(part.index)]
-    means, precisions = (
-        torch.cat(part) for part in list(zip(*(shapes(of, t) for t in parts), strict=True))[:2]
-    )
+    parts = [part for part in (singles(of), pairs(of, _MOST_PAIRS)) if len(part.atoms)]
+    means, precisions, _ = (torch.cat(s) for s in zip(*(shapes(of, p) for p in parts), strict=True))
     masses = torch.cat([log_masses(of, part) for part in parts]).log_softmax(0)
     if start.weight > 0:
         vacuum = len(of.centres) - 1
         masses[vacuum] = torch.maximum(masses[vacuum], masses.new_tensor(start.weight).log())
     guard = masses.log_softmax(0)
-    return Gaussians(means, precisions, guard, start.scale, dtype), guard
+    return _Law(Gaussians(means, precisions, guard, start.scale, dtype), guard)
 
 
-def _better(of: Atoms, law: Gaussians, guard: Tensor, look: Survey) -> tuple[Gaussians, Tensor]:
-    """The law with what the survey found, and weights fitted to the survey's points."""
-    means, precisions = law.means, law.precisions
+def _better(of: Atoms, law: _Law, look: Survey) -> _Law:
+    """The law with what the survey found, its weights fitted to the survey's points, without idle parts."""
+    old, guard = law
+    means, precisions = old.means, old.precisions
     if look.found is not None:
-        new = log_masses(of, look.found)
-        kept = new.topk(min(len(new), _MOST_FOUND)).indices
-        more = shapes(of, type(look.found)(*(part[kept] for part in look.found)))
+        masses = log_masses(of, look.found)
+        kept = masses.topk(min(len(masses), _MOST_FOUND)).indices
+        more = shapes(of, Terms(*(part[kept] for part in look.found)))
         means, precisions = torch.cat([means, more[0]]), torch.cat([precisions, more[1]])
-        # all tangents together guard as much as a fifth of what is there
-        guard = torch.cat([guard, new[kept].log_softmax(0) + math.log(0.2)]).log_softmax(0)
-    wide = Gaussians(means, precisions, guard, law.scale, law.dtype)
-    fitted = _fit(wide.log_components(look.z) - wide.log_weights, look.log_weights, guard)
-    return Gaussians(means, precisions, fitted, law.scale, law.dtype), guard
+        # all that was found guards as much as a fifth of what was there
+        guard = torch.cat([guard, masses[kept].log_softmax(0) + math.log(0.2)]).log_softmax(0)
+    wide = Gaussians(means, precisions, guard, old.scale, old.dtype)
+    shares = _fit(wide.log_components(look.z) - wide.log_weights, look.log_weights, guard)
+    least = shares.topk(min(len(shares), _MOST)).values[-1].item()
+    used = shares >= max(_IDLE, least)
+    used[: len(of.centres)] = True
+    weights = (_FLOOR * guard.exp() + (1 - _FLOOR) * shares).log()
+    parts = (means[used], precisions[used], weights[used])
+    return _Law(Gaussians(*parts, old.scale, old.dtype), guard[used].log_softmax(0))
 
 
 def _fit(log_densities: Tensor, log_weights: Tensor, guard: Tensor) -> Tensor:
-    """The log-weights `(T,)` under which weighted points `(n,)` are likeliest, densities `(n, T)` given."""
+    """The shares `(T,)` under which weighted points `(n,)` are likeliest, densities `(n, T)` given."""
     weights = log_weights.softmax(0).float()
     # at each point relative to its largest, so that float32, twice as fast, is enough
     relative = (log_densities - log_densities.amax(-1, keepdim=True)).float().exp_()
-    shares, floor = guard.exp().float(), _FLOOR * guard.exp().float()
+    shares = floor = guard.exp().float()
     for _ in range(_STEPS):
-        per_point = weights / (relative @ shares).clamp(min=1e-30)
-        shares = floor + (1 - _FLOOR) * shares * (per_point @ relative)
+        mixed = _FLOOR * floor + (1 - _FLOOR) * shares
+        per_point = weights / (relative @ mixed).clamp(min=1e-30)
+        shares = mixed * (per_point @ relative)
         shares = shares / shares.sum()
-    return shares.double().log()
+    return shares.double()

@@ -65,12 +65,6 @@ class Gaussians:
         """`(d,)`."""
         return self.means.shape[1:]
 
-    def with_weights(self, log_weights: Tensor) -> "Gaussians":
-        """The same components with other weights, those of none left out."""
-        left = log_weights > -torch.inf
-        parts = (self.means[left], self.precisions[left], log_weights[left])
-        return Gaussians(*parts, self.scale, self.dtype)
-
     def sample(self, n: int) -> Tensor:
         """`n` draws of shape `(n, d)`, from torch's global generator."""
         uniform = torch.rand(n, dtype=torch.float64, device=self.means.device)
@@ -119,4 +113,6 @@ class Gaussians:
         return value[:, 0], slopes - pull
 
     def _blocks(self, z: Tensor) -> tuple[Tensor, ...]:
-        return z.split(max(64, _BLOCK // max(len(self), math.prod(self.precisions.shape[1:]))))
+        rows = max(64, _BLOCK // max(len(self), math.prod(self.precisions.shape[1:])))
+        blocks: tuple[Tensor, ...] = z.split(rows)
+        return blocks

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyrogeo._checks import whole
 from pyrogeo.annealing import Proposal
 from pyrogeo.distributions.mixture import StartingLaw, has_centroids
 from pyrogeo.geometry import Metric
 
-__all__ = ["FromDistribution", "Proposal", "as_proposal", "proposal_of"]
+__all__ = ["FromDistribution", "Proposal", "agreed_dimension", "as_proposal", "proposal_of"]
 
 
 class FromDistribution:
@@ -138,6 +139,34 @@ def proposal_of(metric: Metric) -> Proposal | None:
     if callable(own):
         return as_proposal(own(), metric.dtype)
     return StartingLaw(metric) if has_centroids(metric) else None
+
+
+def agreed_dimension(metric: Metric, proposal: Any, dimension: int | None) -> int:
+    """d: the metric's own, the proposal's or the user's, which must agree.
+
+    Args:
+        metric, proposal: with or without an attribute `dimension`, or `event_shape`.
+        dimension: that the user said, or None.
+
+    Raises:
+        ValueError: where they do not, or none tells.
+
+    >>> from pyrogeo.geometry import Euclidean
+    >>> agreed_dimension(Euclidean(), None, 2)
+    2
+    """
+    shape = getattr(proposal, "event_shape", None)
+    told = [getattr(metric, "dimension", None), shape[0] if shape else None, dimension]
+    told = [d for d in told if d is not None]
+    try:
+        (d,) = {whole("dimension", d) for d in told}
+    except ValueError:
+        raise ValueError(
+            f"expected the dimension of {type(metric).__name__}, "
+            f"{getattr(metric, 'dimension', 'a positive integer')}; pass dimension=..., got {dimension!r}"
+            + (f", and a proposal of event shape {tuple(shape)}" if shape else "")
+        ) from None
+    return d
 
 
 def _deviations(distribution: Distribution) -> Tensor:

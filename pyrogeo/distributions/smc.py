@@ -5,6 +5,7 @@
 
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from pyrogeo.annealing import Population, Proposal
 from pyrogeo.errors import SamplingWarning
 from pyrogeo.geometry import Metric
 
-__all__ = ["VolumeElement", "warn_if_hard"]
+__all__ = ["VolumeElement", "warn_if_hard", "warn_if_in_doubt"]
 
 _MANY_STAGES = 20
 _POOR_ACCEPTANCE = 0.2
@@ -80,6 +81,23 @@ def warn_if_hard(
         warnings.warn(
             f"{why} that a run took {stages} stages and accepted {acceptance:.0%} of its last moves, "
             f"with effective sample sizes down to {ess:.1%}; compare runs with sample_smc and diagnose",
+            SamplingWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def warn_if_in_doubt(overlap: Any, stacklevel: int = 3) -> None:
+    """A `SamplingWarning` with the numbers and a remedy, where exact draws may miss mass.
+
+    Args:
+        overlap: of the density.
+        stacklevel: as of `warnings.warn`.
+    """
+    if overlap.in_doubt:
+        warnings.warn(
+            f"exact draws start from a law that may miss mass of the density: {overlap}. Draws may be "
+            f"wrong, and log_volume short by some {overlap.error:.2g}, which its error includes. A smaller "
+            "bandwidth ρ makes centroids cross less; or pass a law that covers the density as proposal=...",
             SamplingWarning,
             stacklevel=stacklevel,
         )

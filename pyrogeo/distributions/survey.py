@@ -4,9 +4,10 @@ Tempered weights cannot tell: each stage is held at an effective sample size of 
 forgets what it lost. Two looks can, at a fresh population of the starting law p₀ with its weights γ/p₀ in
 one step:
 
-- *Their tail.* A generalised Pareto law is fitted to the largest weights. Where its index k is above 0.7 and
-  the weights beyond the threshold bring more than 1% of the volume, the mean of the weights, and so the volume,
-  cannot be trusted; what is missing is estimated by the share of the tail.
+- *Their tail.* A generalised Pareto law is fitted to the largest weights. Where its index k is above 0.7 (above
+  0.5, where fewer than a tenth of the draws are effective) and the weights beyond the threshold bring more than 1%
+  of the volume, the mean of the weights, and so the volume, cannot be trusted; what is missing is estimated by the
+  share of the tail.
 - *A probe*, for mass that no draw of p₀ hit, to which k is blind. Hamiltonian trajectories carry weighted draws
   to where √det G is large, and products of ω of the atoms around them peak at points in closed form; at
   each the tangent of `terms` is a Gaussian under √det G. Draws from those, mixed half and half with p₀, give a
@@ -32,7 +33,9 @@ from pyrogeo.moves import State, hmc
 __all__ = ["Overlap", "Survey", "overlap_of", "survey", "tail"]
 
 _POINTS = 4096
-_WORST_INDEX = 0.7
+_WORST_INDEX = 0.7  # above which no size in use averages the weights
+_INFINITE_VARIANCE = 0.5  # the worst where few points are effective
+_FEW = 0.1
 _LEAST_SHARE = 0.01
 _ERRORS = 4.0  # a gap must exceed its standard error by
 _WANDERERS = 256
@@ -67,7 +70,8 @@ class Overlap(NamedTuple):
     @property
     def has_heavy_tail(self) -> bool:
         """Whether the weights' tail leaves their mean in doubt."""
-        return self.tail_index > _WORST_INDEX and self.tail_share > _LEAST_SHARE
+        worst = _INFINITE_VARIANCE if self.ess < _FEW else _WORST_INDEX
+        return self.tail_index > worst and self.tail_share > _LEAST_SHARE
 
     @property
     def has_gap(self) -> bool:
@@ -166,12 +170,12 @@ def tail(log_weights: Tensor) -> tuple[float, float]:
     n = len(weights)
     largest = weights.topk(int(min(n / 5, 3 * math.sqrt(n))) + 1).values
     beyond = largest[:-1] - largest[-1]
-    return pareto_index(beyond.numpy()), (beyond.sum() / weights.sum()).item()
+    positive = beyond[beyond > 0].numpy()
+    index = pareto_index(positive) if len(positive) >= 5 else -math.inf
+    return index, (beyond.sum() / weights.sum()).item()
 
 
-def _met(
-    target: VolumeElement, law: Proposal, of: Atoms, z: Tensor, log_weights: Tensor
-) -> Tensor:
+def _met(target: VolumeElement, law: Proposal, of: Atoms, z: Tensor, log_weights: Tensor) -> Tensor:
     """Points that weighted draws come to by trajectories, and peaks of products around them, in float64."""
     start = z[systematic(log_weights, _WANDERERS)]
     state = State(start, *target.value_and_grad(start))
@@ -188,7 +192,7 @@ def _probe(
     target: VolumeElement, law: Proposal, of: Atoms, found: Terms, log_weights: Tensor
 ) -> Gaussians:
     """The tangents as a mixture, by their mass and by how much p₀ lacks where they lie."""
-    means, precisions, heights = shapes(of, found)
+    means, precisions, _ = shapes(of, found)
     at = means.to(law.sample(1).dtype)
     lack = target.value(at).double() - law.log_prob(at).double()
     lack = lack - log_weights.logsumexp(0) + math.log(len(log_weights))

@@ -24,7 +24,17 @@ from torch import Tensor
 
 from pyrogeo.geometry import CentroidMetric, DiagonalCentroidMetric, FullCentroidMetric
 
-__all__ = ["Atoms", "Terms", "atoms", "log_masses", "pairs", "peaks", "shapes", "singles", "tangents"]
+__all__ = [
+    "Atoms",
+    "Terms",
+    "atoms",
+    "log_masses",
+    "pairs",
+    "peaks",
+    "shapes",
+    "singles",
+    "tangents",
+]
 
 _ALL_PAIRS = 5_000  # up to which all pairs of atoms are looked at
 _MANY_CENTROIDS = 4_096  # from which none are: to find near ones costs more than they bring
@@ -58,12 +68,12 @@ class Terms(NamedTuple):
     """Products of powers of ω.
 
     Attributes:
-        index: of the atoms in each term, shape `(T, m)`.
+        atoms: which there are in each term, shape `(T, m)`.
         exponents: their α, shape `(T, m)`; they sum to d.
         log_coefficients: shape `(T,)`.
     """
 
-    index: Tensor
+    atoms: Tensor
     exponents: Tensor
     log_coefficients: Tensor
 
@@ -208,11 +218,13 @@ def _near_pairs(of: Atoms) -> Tensor:
     scaled = of.centres * (0.5 * units.log().mean(0)).exp()
     first = torch.arange(count, device=device)
     second = [
-        torch.cdist(block, scaled).topk(near + 1, largest=False).indices for block in scaled.split(512)
+        torch.cdist(block, scaled).topk(near + 1, largest=False).indices
+        for block in scaled.split(512)
     ]
     both = torch.stack([first[:, None].expand(-1, near + 1), torch.cat(second)], -1).reshape(-1, 2)
     both = both[both[:, 0] != both[:, 1]].sort(-1).values
-    return torch.unique(both, dim=0)
+    unique: Tensor = torch.unique(both, dim=0)
+    return unique
 
 
 def _pair_terms(of: Atoms, pair: Tensor) -> tuple[Terms, Tensor]:
@@ -290,7 +302,7 @@ def _tangents(of: Atoms, z: Tensor) -> Terms:
 
 
 def _shapes(of: Atoms, terms: Terms) -> tuple[Tensor, Tensor, Tensor]:
-    index, alpha = terms.index, terms.exponents
+    index, alpha = terms.atoms, terms.exponents
     a, middle = of.precisions[index], of.centres.mean(0)
     c = of.centres[index] - middle
     if of.is_full:
@@ -315,4 +327,6 @@ def _shapes(of: Atoms, terms: Terms) -> tuple[Tensor, Tensor, Tensor]:
 def _log_det(precisions: Tensor) -> Tensor:
     if precisions.dim() == 2:
         return precisions.log().sum(-1)
-    return 2 * torch.linalg.cholesky(precisions).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    diagonal = torch.linalg.cholesky(precisions).diagonal(dim1=-2, dim2=-1)
+    half: Tensor = diagonal.log().sum(-1)
+    return 2 * half

@@ -10,16 +10,20 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from pyrogeo._checks import as_tensor, whole
-from pyrogeo._random import forked, fresh_seed
+from pyrogeo._checks import as_tensor
+from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo._threads import threads_for
 from pyrogeo.annealing import Population, Proposal, anneal
 from pyrogeo.distributions._kept import Kept, seed_of
+from pyrogeo.distributions.crossing import crossing_law
 from pyrogeo.distributions.potential import Potential
-from pyrogeo.distributions.proposal import as_proposal, proposal_of
-from pyrogeo.distributions.smc import VolumeElement, warn_if_hard
+from pyrogeo.distributions.proposal import agreed_dimension, as_proposal, proposal_of
+from pyrogeo.distributions.smc import VolumeElement, warn_if_hard, warn_if_in_doubt
+from pyrogeo.distributions.starts import different_centroids, farthest_first
+from pyrogeo.distributions.survey import Overlap, overlap_of
+from pyrogeo.distributions.terms import atoms
 from pyrogeo.errors import VacuumWarning
-from pyrogeo.geometry import Metric
+from pyrogeo.geometry import CentroidMetric, Metric
 from pyrogeo.geometry.precision import floating_point
 
 __all__ = ["RiemannianUniform", "VolumeEstimate"]
@@ -53,9 +57,12 @@ class RiemannianUniform(TorchDistribution):
     `potential` goes to any Pyro kernel, `sample` draws exactly (by sequential Monte Carlo, see
     `pyrogeo.annealing`), `log_prob` is normalised by `log_volume`.
 
-    **Who can be drawn exactly.** A `CentroidMetric` brings its proposal, the geometric mixture with the
-    vacuum's Gaussian. Any other metric takes one from the user: a distribution over points that covers
-    the density, or any `Proposal`. Mass where the proposal has none is lost unseen.
+    **Who can be drawn exactly.** A `CentroidMetric` brings its proposal, a mixture of Gaussians for single
+    centroids, the vacuum and where centroids cross. Any other metric takes one from the user: a distribution
+    over points that covers the density, or any `Proposal`. `overlap` says how well it does, by the weights
+    of its draws and, with centroids, by a probe for mass that none of them hit; where that leaves
+    doubt, drawing and estimating warn. For a metric without centroids, mass where the proposal has none is lost
+    unseen.
 
     **The vacuum.** A metric's λ term must leave the density proper: with τ = 0 and λ > 0 the volume of
     ℝᵈ is infinite. One whose λ term alone, the vacuum, may hold more than 5% of the volume warns: such
@@ -84,7 +91,8 @@ class RiemannianUniform(TorchDistribution):
 
     Warns:
         VacuumWarning: when the vacuum may hold more than 5% of the volume.
-        SamplingWarning: when drawing, if the way from the proposal to the density is long.
+        SamplingWarning: when drawing or estimating the volume, if the proposal may miss mass of the
+            density, and when drawing, if the way between them is long.
 
     >>> from torch.distributions import Normal
     >>> from pyrogeo.geometry import CentroidMetric
@@ -112,7 +120,7 @@ class RiemannianUniform(TorchDistribution):
             raise ValueError(f"expected a Metric, got {type(metric)}")
         self.metric, self.dtype = metric, floating_point("dtype", dtype)
         self._own = None if proposal is None else as_proposal(proposal, metric.dtype)
-        d = _dimension(metric, self._own, dimension)
+        d = agreed_dimension(metric, self._own, dimension)
         if self._log_vacuum_volume == math.inf:
             raise ValueError(
                 "with decay τ = 0 and regularization λ > 0 the manifold has infinite volume and no "
@@ -129,8 +137,23 @@ class RiemannianUniform(TorchDistribution):
 
     @property
     def proposal(self) -> Proposal | None:
-        """What exact draws start from: the user's proposal, or else the metric's; None without either."""
-        return proposal_of(self.metric) if self._own is None else self._own
+        """What exact draws start from; None without any.
+
+        The user's proposal, or else the metric's own; for a `CentroidMetric`, a mixture that covers √det G where
+        centroids cross, too (`crossing_law`), made when first asked for and seeded by the metric's numbers.
+        """
+        if self._own is not None or not self._has_atoms:
+            return proposal_of(self.metric) if self._own is None else self._own
+        return self._kept.aid("law", self._crossing_law)
+
+    @property
+    def overlap(self) -> Overlap:
+        """How well what exact draws start from covers the density, as a survey saw it; seeded by the metric.
+
+        Raises:
+            NotImplementedError: without a proposal.
+        """
+        return self._kept.fact("overlap", self._overlap)
 
     def log_density(self, z: Tensor) -> Tensor:
         """½ log det G(z), the log-density up to `log_volume`, for points `(*, d)`, shape `(*,)`."""
@@ -157,6 +180,8 @@ class RiemannianUniform(TorchDistribution):
     def estimate_volume(self, seed: int | None = None) -> VolumeEstimate:
         """Estimates log ∫ √det G dz by eight independent islands, and keeps it as `log_volume`.
 
+        Where `overlap` is in doubt, its error is added to theirs.
+
         Args:
             seed: None takes one that depends on the metric's numbers alone. Torch's global state is
                 left as it is.
@@ -170,8 +195,9 @@ class RiemannianUniform(TorchDistribution):
             runs = [self._anneal(_SMALLEST_POPULATION, True) for _ in range(_ISLANDS)]
         volumes = torch.tensor([run.log_normalizer for run in runs], dtype=torch.float64)
         mean = (volumes.logsumexp(0) - math.log(_ISLANDS)).item()
-        error = (volumes - mean).exp().std() / math.sqrt(_ISLANDS)
-        self._kept.keep("volume", VolumeEstimate(mean, error.item()))
+        error = ((volumes - mean).exp().std() / math.sqrt(_ISLANDS)).item()
+        warn_if_in_doubt(self.overlap)
+        self._kept.keep("volume", VolumeEstimate(mean, math.hypot(error, self.overlap.error)))
         return self._volume()
 
     @property
@@ -236,7 +262,7 @@ class RiemannianUniform(TorchDistribution):
         Raises:
             ValueError: for a metric without centroids.
         """
-        return len(self._starts())
+        return len(different_centroids(self.metric))
 
     def initial(self, n: int) -> Tensor:
         """`n` different centroids that lie far apart, to start chains from; shape `(n, d)`.
@@ -247,30 +273,7 @@ class RiemannianUniform(TorchDistribution):
         Raises:
             ValueError: for more starts than there are, or a metric without centroids.
         """
-        starts = self._starts()
-        if n < 1:
-            raise ValueError(f"expected a positive number of starts, got {n}")
-        if n > len(starts):
-            raise ValueError(
-                f"{n} chains need {n} different starts, the metric has {len(starts)} different "
-                "centroids; pass initial_params=..."
-            )
-        chosen = [int(torch.randint(len(starts), ()))]
-        nearest = torch.full_like(starts[:, 0], math.inf)
-        while len(chosen) < n:
-            nearest = nearest.minimum((starts - starts[chosen[-1]]).square().sum(1))
-            nearest[chosen] = -1.0  # also where squares underflow
-            chosen.append(int(nearest.argmax()))
-        return starts[chosen]
-
-    def _starts(self) -> Tensor:
-        centroids = getattr(self.metric, "centroids", None)
-        if not torch.is_tensor(centroids):
-            raise ValueError(
-                f"{type(self.metric).__name__} has no centroids; pass initial_params=..."
-            )
-        starts: Tensor = torch.unique(centroids, dim=0)
-        return starts
+        return farthest_first(different_centroids(self.metric), n)
 
     def _volume(self) -> VolumeEstimate:
         return self._kept.fact("volume", self.estimate_volume)
@@ -282,9 +285,15 @@ class RiemannianUniform(TorchDistribution):
     def _drawn(self, n: int = 0) -> Tensor:
         population = self.population(n)
         warn_if_hard([population], self.proposal, stacklevel=5)
+        warn_if_in_doubt(self.overlap, stacklevel=5)
         return population.particles
 
     def _anneal(self, n: int, volume_only: bool = False) -> Population:
+        proposal = self._start()
+        with threads_for(n, self.metric):
+            return anneal(VolumeElement(self.metric), proposal, n, normalizer_only=volume_only)
+
+    def _start(self) -> Proposal:
         proposal = self.proposal
         if proposal is None:
             raise NotImplementedError(
@@ -292,8 +301,24 @@ class RiemannianUniform(TorchDistribution):
                 f"{type(self.metric).__name__} has none: pass proposal=..., or use "
                 "pyrogeo.sample(density, ...) for chains"
             )
-        with threads_for(n, self.metric):
-            return anneal(VolumeElement(self.metric), proposal, n, normalizer_only=volume_only)
+        return proposal
+
+    @property
+    def _has_atoms(self) -> bool:
+        """Whether √det G has terms in closed form: a metric of centroids that brings no law of its own."""
+        return isinstance(self.metric, CentroidMetric) and not hasattr(self.metric, "proposal")
+
+    def _crossing_law(self) -> Proposal:
+        assert isinstance(self.metric, CentroidMetric)
+        with forked(seed_of(self.metric), self.device):
+            return crossing_law(self.metric)
+
+    @torch.no_grad()
+    def _overlap(self) -> Overlap:
+        law, metric = self._start(), self.metric
+        of = atoms(metric) if isinstance(metric, CentroidMetric) else None
+        with forked(derived_seed(seed_of(metric), 1), self.device):
+            return overlap_of(VolumeElement(metric), law, of)
 
     def _warn_of_vacuum(self) -> None:
         if self.may_be_void:
@@ -304,19 +329,3 @@ class RiemannianUniform(TorchDistribution):
                 VacuumWarning,
                 stacklevel=3,
             )
-
-
-def _dimension(metric: Metric, proposal: Any, dimension: int | None) -> int:
-    """The metric's own, the proposal's or the user's, which must agree."""
-    shape = getattr(proposal, "event_shape", None)
-    told = [getattr(metric, "dimension", None), shape[0] if shape else None, dimension]
-    told = [d for d in told if d is not None]
-    try:
-        (d,) = {whole("dimension", d) for d in told}
-    except ValueError:
-        raise ValueError(
-            f"expected the dimension of {type(metric).__name__}, "
-            f"{getattr(metric, 'dimension', 'a positive integer')}; pass dimension=..., got {dimension!r}"
-            + (f", and a proposal of event shape {tuple(shape)}" if shape else "")
-        ) from None
-    return d

@@ -12,7 +12,7 @@ from pyrogeo._checks import whole
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.annealing import Population
 from pyrogeo.distributions import RiemannianUniform
-from pyrogeo.distributions.smc import warn_if_hard
+from pyrogeo.distributions.smc import warn_if_hard, warn_if_in_doubt
 from pyrogeo.errors import SamplingWarning
 from pyrogeo.sampling.draws import to_arviz
 
@@ -43,7 +43,8 @@ def sample_smc(
     Returns:
         ArviZ data with the runs as chains: `posterior` with `z`, `sample_stats` with `lp` (log-density,
         not normalised), and with the dimension `chain` alone, so that it stays with its run, `log_volume`,
-        `seed`, `incomplete`, and as JSON `temperatures`, `ess` and `acceptance` of the run's stages.
+        `seed`, `incomplete`, `in_doubt` (whether mass may be missed), and as JSON `temperatures`, `ess`
+        and `acceptance` of the run's stages.
 
     Raises:
         ValueError: for counts out of range, or a density that has no proposal to start from.
@@ -68,11 +69,13 @@ def sample_smc(
     seed = fresh_seed(seed)
     runs, draws = _run(density, num_samples, num_runs, seed, progress)
     warn_if_hard(runs, density.proposal)
+    warn_if_in_doubt(density.overlap)
     z = torch.stack(draws)
     attrs = {"method": "exact", "seed": seed, "incomplete": len(runs) < num_runs}
     of_runs = {
         "seed": seed,
         "incomplete": len(runs) < num_runs,
+        "in_doubt": density.overlap.in_doubt,
         "log_volume": [run.log_normalizer for run in runs],
         **{
             name: [json.dumps(getattr(run, name)) for run in runs]
