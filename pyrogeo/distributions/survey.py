@@ -10,7 +10,7 @@ one step:
   share of the tail.
 - *A probe*, for mass that no draw of p₀ hit, to which k is blind. Hamiltonian trajectories carry weighted draws
   to where √det G is large, and products of ω of the atoms around them peak at points in closed form; at
-  each the tangent of `terms` is a Gaussian under √det G. Draws from those, mixed half and half with p₀, give a
+  each, and at centroids, the tangent of `terms` is a Gaussian under √det G. Draws from those, mixed half and half with p₀, give a
   second estimate of the volume, which p₀'s own misses by the mass that it does not propose.
 
 Source for k: Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, 2024. For the weights
@@ -39,6 +39,7 @@ _FEW = 0.1
 _LEAST_SHARE = 0.01
 _ERRORS = 4.0  # a gap must exceed its standard error by
 _WANDERERS = 256
+_CENTRES = 512  # at most, at random where there are more
 _TRAJECTORIES = 20
 _LEAPFROGS = 5
 _FARTHEST_LOG_WEIGHT = 5.0  # by which a tangent may be preferred for what p₀ lacks there
@@ -176,7 +177,7 @@ def tail(log_weights: Tensor) -> tuple[float, float]:
 
 
 def _met(target: VolumeElement, law: Proposal, of: Atoms, z: Tensor, log_weights: Tensor) -> Tensor:
-    """Points that weighted draws come to by trajectories, and peaks of products around them, in float64."""
+    """Centres, where weighted draws come to by trajectories, and peaks of products around those, in float64."""
     start = z[systematic(log_weights, _WANDERERS)]
     state = State(start, *target.value_and_grad(start))
     step_size = 0.5 * z.shape[1] ** -0.25
@@ -185,7 +186,8 @@ def _met(target: VolumeElement, law: Proposal, of: Atoms, z: Tensor, log_weights
         state, made = hmc(target.value_and_grad, state, step_size * jitter, _LEAPFROGS, law.scale)
         step_size *= math.exp(made.probability.mean().item() - 0.8)
     met = state.z.double()
-    return torch.cat([met, torch.unique(peaks(of, met).round(decimals=9), dim=0)])
+    some = of.centres[torch.randperm(len(of.centres), device=z.device)[:_CENTRES]]
+    return torch.cat([some, met, torch.unique(peaks(of, met).round(decimals=9), dim=0)])
 
 
 def _probe(
