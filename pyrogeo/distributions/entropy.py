@@ -97,7 +97,8 @@ def _bhattacharyya(metric: CentroidMetric, index: Tensor, log_dets: Tensor, widt
     root = torch.linalg.cholesky(0.5 * (covariances[index, None] + covariances))
     white = torch.linalg.solve_triangular(root, delta[..., None], upper=False)[..., 0]
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return 0.125 * white.square().sum(-1) + log_det - half
+    far: Tensor = 0.125 * white.square().sum(-1) + log_det - half
+    return far
 
 
 def _kullback_leibler(
