@@ -21,6 +21,7 @@ GROUND = [
     "errors",
     "_words",
     "_checks",
+    "_numbers",
     "_asked",
     "_random",
     "_files",

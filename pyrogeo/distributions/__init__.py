@@ -1,6 +1,7 @@
 """Densities on the manifold."""
 
 from pyrogeo.distributions.bandwidth import BandwidthChoice, choose_bandwidth
+from pyrogeo.distributions.entropy import EntropyBounds
 from pyrogeo.distributions.mixture import GeometricMixture, StartingLaw
 from pyrogeo.distributions.normal import NormalizerEstimate, RiemannianNormal
 from pyrogeo.distributions.potential import Potential
@@ -9,6 +10,7 @@ from pyrogeo.distributions.uniform import RiemannianUniform, VolumeEstimate
 
 __all__ = [
     "BandwidthChoice",
+    "EntropyBounds",
     "FromDistribution",
     "GeometricMixture",
     "NormalizerEstimate",

@@ -31,6 +31,7 @@ class Kept:
         self.metric, self.key = metric, _state(metric)
         self.facts, self.aids = dict(facts or {}), dict[str, Any]()
         self.pool: Tensor | None = None
+        self.numbers = _numbers(metric) if facts else None
 
     def fact(self, name: str, make: Callable[[], T]) -> T:
         """What was computed under this name, or now is."""
@@ -59,7 +60,12 @@ class Kept:
     def _forget_if_changed(self) -> None:
         key = _state(self.metric)
         if key != self.key:
-            self.key, self.facts, self.aids, self.pool = key, {}, {}, None
+            # Tensors move to shared memory on their way to another process, and are what they were.
+            if self.numbers is None or self.numbers != _numbers(self.metric):
+                self.facts, self.aids, self.pool, self.numbers = {}, {}, None, None
+            self.key = key
+        if self.numbers is None:
+            self.numbers = _numbers(self.metric)
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._forget_if_changed()
@@ -77,6 +83,11 @@ def _state(metric: Metric) -> tuple[tuple[Any, ...], ...]:
     """Changes when a tensor of the metric is replaced or written to, and costs no look at its numbers."""
     tensors = metric.state_dict().values()
     return tuple((t.data_ptr(), t._version, t.dtype, t.device) for t in tensors)
+
+
+def _numbers(metric: Metric) -> tuple[Any, ...]:
+    """Changes only with the numbers, their dtype or their device, and costs a look at all of them."""
+    return seed_of(metric), metric.dtype, metric.device
 
 
 def seed_of(metric: Metric, *words: Tensor | float) -> int:

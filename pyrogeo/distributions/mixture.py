@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrogeo._checks import as_tensor
+from pyrogeo._numbers import log_sum_exp
+from pyrogeo.distributions.entropy import EntropyBounds, component_variances, entropy_bounds
 from pyrogeo.geometry import CentroidMetric
 from pyrogeo.geometry.precision import floating_point, in_precision_of_the_metric
 
@@ -75,6 +77,8 @@ class GeometricMixture(TorchDistribution):
     ...     torch.distributions.Normal(torch.eye(3).double(), torch.ones(3, 3).double()), None)
     >>> GeometricMixture(metric).log_prob(torch.zeros(3).double())
     tensor(-2.8986, dtype=torch.float64)
+    >>> GeometricMixture(metric).entropy_bounds()
+    EntropyBounds(lower=3.88..., upper=4.05...)
     >>> GeometricMixture(metric, dtype=torch.float32).sample().dtype
     torch.float32
     """
@@ -119,19 +123,42 @@ class GeometricMixture(TorchDistribution):
         index = torch.randint(metric.n_centroids, (n,), device=centroids.device)
         noise = torch.randn(n, metric.dimension, dtype=centroids.dtype, device=centroids.device)
         z = centroids[index] + metric.unwhiten(index, noise) / self._inverse_width.sqrt()
-        return z.reshape(shape).to(self.dtype or z.dtype)
+        return self._cast(z).reshape(shape)
+
+    @property
+    def mean(self) -> Tensor:
+        """Σᵢ cᵢ/K, shape `(d,)`."""
+        return self._cast(self.metric.centroids.mean(0))
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each coordinate, within components and between them, shape `(d,)`."""
+        within = component_variances(self.metric).mean(0) / self._inverse_width
+        return self._cast(within + self.metric.centroids.var(0, correction=0))
+
+    def entropy_bounds(self) -> EntropyBounds:
+        """Bounds of the entropy, which has no closed form itself.
+
+        They cost K² divergences between components, in blocks.
+
+        Source: Kolchinsky, Tracey, *Estimating mixture entropy with pairwise distances*, 2017.
+        """
+        return entropy_bounds(self.metric)
+
+    def _cast(self, z: Tensor) -> Tensor:
+        return z.to(self.dtype or z.dtype)
 
     @property
     def _inverse_width(self) -> Tensor:
         return self.metric.dimension / self.metric.bandwidth**2
 
     def _log_prob(self, z: Tensor) -> Tensor:
-        return self.metric.in_blocks(lambda block: self._log_components(block).logsumexp(-1), z)
+        return self.metric.in_blocks(lambda block: log_sum_exp(self._log_components(block)), z)
 
     def _value_and_grad(self, z: Tensor) -> Tensor:
         components = self._log_components(z)
         value = components.logsumexp(-1, keepdim=True)
-        share = components.sub_(value).exp_()
+        share = components.sub_(value.masked_fill(value == -torch.inf, 0.0)).exp_()
         pull = self.metric.weighted_displacements(share, z)
         return torch.cat([value, -self._inverse_width * pull], 1)
 
@@ -221,4 +248,5 @@ class StartingLaw:
         log_norm = 0.5 * self.d * (2 * math.pi / self.vacuum_precision).log()
         vacuum = -0.5 * self.vacuum_precision * (z * z).sum(-1) - log_norm + math.log(self.weight)
         total = torch.logaddexp(mixture + math.log1p(-self.weight), vacuum)
-        return total, (vacuum - total).exp()[:, None]
+        known = total.masked_fill(total == -torch.inf, 0.0)
+        return total, (vacuum - known).exp()[:, None]

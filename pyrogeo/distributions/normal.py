@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, constraints
 
 from pyrogeo._checks import as_tensor, positive, whole
+from pyrogeo._numbers import is_far_out
 from pyrogeo._random import forked, fresh_seed
 from pyrogeo.annealing import Proposal, effective_share, systematic
 from pyrogeo.distributions._kept import Kept, seed_of
@@ -201,13 +202,23 @@ class RiemannianNormal(TorchDistribution):
         return self._kept.draws(shape[:-1].numel(), lambda: self._populate()[0]).reshape(shape)
 
     def _log_density(self, z: Tensor) -> Tensor:
-        inside = self.metric.contains(z)
-        value = torch.full_like(z[:, 0], -torch.inf)
+        inside = self._has_mass(z)
+        everywhere = torch.ones_like(inside)
+        value = z[:, 0].masked_fill(everywhere, -torch.inf)  # whose gradient in z is zero
         if not inside.any():
             return value
         z = z[inside]
         energy = _HalfSquaredDistance.apply(z, self.loc, self.metric, self.options)
         return value.masked_scatter(inside, self.metric.log_volume_element(z) - energy / self.sigma)
+
+    @torch.no_grad()
+    def _has_mass(self, z: Tensor) -> Tensor:
+        """Which points lie in the domain, and not so far out that squares overflow or G is zero, as far as
+        numbers go: the density is zero there, and no curve can be measured."""
+        inside = self.metric.contains(z) & ~is_far_out(z)
+        size = self.metric(z[inside]).diagonal(dim1=-2, dim2=-1).amax(-1)
+        vanishes = size.abs() <= torch.finfo(z.dtype).tiny
+        return inside.masked_scatter(inside, ~vanishes)
 
     @torch.no_grad()
     def _populate(self) -> tuple[Tensor, NormalizerEstimate]:

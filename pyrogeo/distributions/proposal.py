@@ -44,11 +44,11 @@ class FromDistribution:
         scale: Tensor | float | None = None,
         dtype: torch.dtype | None = None,
     ):
-        batch, event = tuple(distribution.batch_shape), tuple(distribution.event_shape)
+        batch, event = torch.Size(distribution.batch_shape), torch.Size(distribution.event_shape)
         if batch or len(event) != 1:
             raise ValueError(
                 "proposal: expected a distribution of event shape (d,) and no batch, got batch shape "
-                f"{batch} and event shape {event}; torch.distributions.Independent turns one into the other"
+                f"{tuple(batch)} and event shape {tuple(event)}; torch.distributions.Independent turns one into the other"
             )
         self.distribution, self.dtype, self.event_shape = distribution, dtype, event
         self.scale = _deviations(distribution) if scale is None else scale

@@ -20,6 +20,8 @@ from pyro.nn import AutoRegressiveNN
 from torch import Tensor, nn
 from torch.distributions import Normal, constraints
 
+from pyrogeo._numbers import zero_far_out
+
 __all__ = ["AutoregressiveFlow", "FlowNetworks"]
 
 _MOST = 3.0  # |α| stays below: each block scales by 1/20 to 20
@@ -129,7 +131,7 @@ class AutoregressiveFlow(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return self.networks.log_prob(value)
+        return zero_far_out(self.networks.log_prob, value)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         loc = self.networks.loc

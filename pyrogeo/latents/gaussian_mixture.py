@@ -8,6 +8,7 @@ from torch import Tensor
 from pyrogeo._checks import whole
 from pyrogeo._random import fresh_seed
 from pyrogeo.latents.embeddings import check_embeddings
+from pyrogeo.vae.mixed import Mixed
 
 __all__ = ["fit_gaussian_mixture"]
 
@@ -66,4 +67,4 @@ def fit_gaussian_mixture(
         components = dist.MultivariateNormal(means.to(z), scale_tril=factors)
     else:
         components = dist.Normal(means.to(z), spread.sqrt().to(z)).to_event(1)
-    return dist.MixtureSameFamily(dist.Categorical(logits=weights.log().to(z)), components)
+    return Mixed(dist.Categorical(logits=weights.log().to(z)), components)

@@ -11,6 +11,7 @@ from torch.distributions import constraints
 from torch.quasirandom import SobolEngine
 
 from pyrogeo._checks import whole
+from pyrogeo._numbers import log_sum_exp
 from pyrogeo._random import derived_seed, forked, fresh_seed
 from pyrogeo.latents.embeddings import check_embeddings, split, standardisation
 from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, priors
@@ -18,6 +19,7 @@ from pyrogeo.vae import VAE, fit, guides, likelihoods, networks, priors
 __all__ = ["TwoStage", "fit_two_stage"]
 
 _ROWS = 2**13  # points times particles in one pass
+_FARTHEST = 30.0  # standard deviations, of what the encoder is shown
 
 
 class TwoStage(TorchDistribution):
@@ -25,7 +27,8 @@ class TwoStage(TorchDistribution):
 
     It is what `fit_two_stage` returns.
 
-    `log_prob` is an estimate, log (1/P) Σₚ p(z̃, uₚ)/q(uₚ|z̃) − Σ log s with uₚ = μ(z̃) + σ(z̃) ∘ εₚ. The
+    `log_prob` is an estimate, log (1/P) Σₚ p(z̃, uₚ)/q(uₚ|z̃) − Σ log s with uₚ = μ(z̃) + σ(z̃) ∘ εₚ,
+    μ and σ read at z̃ held within 30 standard deviations. The
     εₚ are drawn once and serve every point, so that the estimate is a smooth function of z, can be
     differentiated, and repeats; and so that its error does not shrink in a mean over points. They come from a
     scrambled Sobol sequence, which makes it smaller than that of independent ones. Over the εₚ its
@@ -73,15 +76,16 @@ class TwoStage(TorchDistribution):
 
     def _estimate(self, z: Tensor) -> Tensor:
         z = (z - self.loc) / self.scale
-        q = self.vae.posterior(z).base_dist  # one normal law for each coordinate
+        # Any q with mass everywhere is right; far out the encoder's may have none that numbers can tell.
+        near = z.clamp(-_FARTHEST, _FARTHEST)
+        q = self.vae.posterior(near).base_dist  # one normal law for each coordinate
         u = q.loc + q.scale * self.noise
         log_weights = (
             self.vae.likelihood(u).log_prob(z)
             + self.vae.prior().log_prob(u)
             - q.log_prob(u).sum(-1)
         )
-        estimate: Tensor = log_weights.logsumexp(0) - math.log(len(u)) - self.scale.log().sum()
-        return estimate
+        return log_sum_exp(log_weights.mT) - math.log(len(u)) - self.scale.log().sum()
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = torch.Size(sample_shape)

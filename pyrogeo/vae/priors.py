@@ -12,6 +12,7 @@ from torch.distributions import Transform
 from pyrogeo._checks import whole_or_none
 from pyrogeo.vae._seen import seen_as
 from pyrogeo.vae._transforms import Transforms
+from pyrogeo.vae.mixed import Mixed
 
 __all__ = ["Fixed", "Flow", "Mixture", "StandardNormal", "Vamp"]
 
@@ -109,7 +110,7 @@ class Mixture(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         components = dist.Normal(self.loc, self.log_scale.exp()).to_event(1)
-        return _Mixed(dist.Categorical(logits=self.logits), components)
+        return Mixed(dist.Categorical(logits=self.logits), components)
 
     def extra_repr(self) -> str:
         return f"d={self.loc.shape[1]}, n_components={len(self.loc)}"
@@ -157,7 +158,7 @@ class Vamp(nn.Module):
         return self._borrowed[0]
 
     def forward(self) -> dist.TorchDistribution:
-        return _Mixed(dist.Categorical(logits=self.logits), self.guide(self.pseudo_inputs))
+        return Mixed(dist.Categorical(logits=self.logits), self.guide(self.pseudo_inputs))
 
     def extra_repr(self) -> str:
         return f"pseudo_inputs={tuple(self.pseudo_inputs.shape)}"
@@ -204,16 +205,6 @@ class Flow(nn.Module):
         base = dist.Normal(self.loc, self.scale).to_event(1)
         flow: dist.TorchDistribution = dist.TransformedDistribution(base, self.transforms())
         return flow
-
-
-class _Mixed(dist.MixtureSameFamily):
-    """A mixture whose components see as many points as there are components: a flow's need that."""
-
-    def _pad(self, x: Tensor) -> Tensor:
-        padded: Tensor = super()._pad(x)
-        shape = list(padded.shape)
-        shape[-1 - self._event_ndims] = self._num_component
-        return padded.expand(shape)
 
 
 def _positive(name: str, value: int) -> int:

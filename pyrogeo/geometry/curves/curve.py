@@ -13,11 +13,11 @@ from pyrogeo._checks import as_tensor, whole
 from pyrogeo.errors import NotPositiveDefiniteError
 from pyrogeo.geometry.metrics.base import Metric
 
-__all__ = ["Curve"]
+__all__ = ["GAUSS_NODES", "GAUSS_WEIGHTS", "Curve", "hermite", "hermite_slope"]
 
 # Gauss and Legendre's three points on [0, 1]: exact for polynomials up to degree five.
-_NODES = (0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5)
-_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
+GAUSS_NODES = (0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5)
+GAUSS_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
 
 class Curve:
@@ -77,11 +77,11 @@ class Curve:
 
     def __call__(self, t: Tensor | float) -> Tensor:
         """γ(t) for times of shape `(T,)` or `()`, shape `(*, T, d)` or `(*, d)`."""
-        return self._combine(t, _hermite)
+        return self._combine(t, hermite)
 
     def velocity(self, t: Tensor | float) -> Tensor:
         """γ'(t), as `__call__`; of a polyline, that of the segment to the right."""
-        return self._combine(t, _hermite_slope) * self.num_segments
+        return self._combine(t, hermite_slope) * self.num_segments
 
     def speed(self, metric: Metric, t: Tensor | float) -> Tensor:
         """‖γ'(t)‖ under a metric, shape `(*, T)` or `(*,)`."""
@@ -137,9 +137,9 @@ class Curve:
         pieces = self.num_segments * splits
         like: dict[str, Any] = {"dtype": self.nodes.dtype, "device": self.nodes.device}
         start = torch.arange(pieces, **like)[:, None]
-        t = ((start + torch.tensor(_NODES, **like)) / pieces).flatten()
+        t = ((start + torch.tensor(GAUSS_NODES, **like)) / pieces).flatten()
         values = function(self(t), self.velocity(t)).unflatten(-1, (pieces, 3))
-        parts: Tensor = (values * torch.tensor(_WEIGHTS, **like)).sum(-1) / pieces
+        parts: Tensor = (values * torch.tensor(GAUSS_WEIGHTS, **like)).sum(-1) / pieces
         return parts
 
     def _combine(self, t: Tensor | float, basis: Callable[..., Tensor]) -> Tensor:
@@ -151,15 +151,19 @@ class Curve:
         t = t.reshape(1) if single else t
         segment = (t * self.num_segments).long().clamp(max=self.num_segments - 1)
         u = (t * self.num_segments - segment)[..., None]
-        a, b = (_take(self.nodes, segment + i) for i in (0, 1))
-        slope_a = slope_b = b - a
-        if self.degree == 3 and self.num_segments > 1:
-            matrix = torch.from_numpy(_spline_slopes(self.num_segments)).to(self.nodes)
-            # From the first node on, so that a curve that stays where it is has slopes of zero.
-            at_nodes = matrix @ (self.nodes - self.nodes[..., :1, :])
-            slope_a, slope_b = (_take(at_nodes, segment + i) for i in (0, 1))
-        result = basis(u, a, b, slope_a, slope_b)
+        parts = (_take(part, segment) for part in self.hermite_data())
+        result = basis(u, *parts)
         return result[..., 0, :] if single else result
+
+    def hermite_data(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of each segment, its ends and the slopes there, in units of the segment: four of shape `(*, n, d)`."""
+        a, b = self.nodes[..., :-1, :], self.nodes[..., 1:, :]
+        if self.degree == 1 or self.num_segments == 1:
+            return a, b, b - a, b - a
+        matrix = torch.from_numpy(_spline_slopes(self.num_segments)).to(self.nodes)
+        # From the first node on, so that a curve that stays where it is has slopes of zero.
+        slopes = matrix @ (self.nodes - self.nodes[..., :1, :])
+        return a, b, slopes[..., :-1, :], slopes[..., 1:, :]
 
 
 def _take(x: Tensor, index: Tensor) -> Tensor:
@@ -176,12 +180,12 @@ def _spline_slopes(num_segments: int) -> np.ndarray:
     return slopes
 
 
-def _hermite(u: Tensor, a: Tensor, b: Tensor, slope_a: Tensor, slope_b: Tensor) -> Tensor:
+def hermite(u: Tensor, a: Tensor, b: Tensor, slope_a: Tensor, slope_b: Tensor) -> Tensor:
     bend = (1 - u) * slope_a - u * slope_b + (2 * u - 1) * (b - a)
     return a + u * (b - a) + u * (1 - u) * bend
 
 
-def _hermite_slope(u: Tensor, a: Tensor, b: Tensor, slope_a: Tensor, slope_b: Tensor) -> Tensor:
+def hermite_slope(u: Tensor, a: Tensor, b: Tensor, slope_a: Tensor, slope_b: Tensor) -> Tensor:
     bend = (1 - u) * slope_a - u * slope_b + (2 * u - 1) * (b - a)
     turn = (1 - 2 * u) * bend + u * (1 - u) * (2 * (b - a) - slope_a - slope_b)
     return b - a + turn

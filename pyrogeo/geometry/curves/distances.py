@@ -26,10 +26,14 @@ def distance(metric: Metric, start: Tensor, end: Tensor, **options: Any) -> Tens
     Args:
         metric: any `Metric`, G.
         start, end: points.
-        options: of `geodesic`. A local minimum may be longer than the distance; never shorter.
+        options: of `geodesic`. A local minimum, and a curve that did not converge, may be longer than the
+            distance; none is shorter, as each is the length of a curve, measured to five digits.
 
     Raises:
         ValueError, NotPositiveDefiniteError: as `geodesic` does.
+
+    Warns:
+        GeodesicWarning: as `geodesic` does.
 
     >>> from pyrogeo.geometry import Euclidean
     >>> distance(Euclidean(), torch.zeros(2), torch.tensor([3.0, 4.0]))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrogeo.geometry.curves.curve import Curve
 from pyrogeo.geometry.curves.domain import check_metric
+from pyrogeo.geometry.curves.lengths import resolved_length
 from pyrogeo.geometry.curves.solver import Minimum, Solution, Solver, escaped
 from pyrogeo.geometry.metrics.base import Metric
 from pyrogeo.geometry.metrics.constant import Euclidean
@@ -67,7 +68,7 @@ class Newton(Solver):
         with torch.no_grad():
             check_metric(metric, curves(torch.linspace(0, 1, n // 4 + 1)))
             nodes = curves.reparametrized(measure, n // 4).nodes
-            limit = curves.length(metric, splits=-(-n // curves.num_segments))
+            limit = resolved_length(metric, curves, -(-n // curves.num_segments))
         coarse = max(tolerance, _COARSE_TOLERANCE), min(self.max_iterations, _COARSE_ITERATIONS)
         before = torch.zeros(len(nodes), dtype=torch.long, device=nodes.device)
         for segments in (n // 4, n // 2):
@@ -115,10 +116,10 @@ def _finest(
         minimum = _minimize(metric, nodes, shares, tolerance, max_iterations)
         nodes, iterations = minimum.nodes, iterations + minimum.iterations
     with torch.no_grad():
-        length = Curve(nodes).length(metric)
+        length = resolved_length(metric, Curve(nodes))
         failed = ~(minimum.residual <= tolerance)
         if failed.any():  # its segments may be so long that three points miss what lies on them
-            length[failed] = Curve(nodes[failed]).length(metric, splits=_FINE)
+            length[failed] = resolved_length(metric, Curve(nodes[failed]), _FINE)
         rounded = _segment_energies(metric, nodes, torch.ones_like(shares)).sqrt().sum(-1)
     discretization = (rounded / length - 1).abs()
     return Solution(nodes, length, minimum.residual, discretization, iterations)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pyrogeo.geometry.curves.curve import Curve
 from pyrogeo.geometry.curves.domain import check_metric
+from pyrogeo.geometry.curves.lengths import resolved_length
 from pyrogeo.geometry.curves.solver import Minimum, Solution, Solver, escaped
 from pyrogeo.geometry.metrics.base import Metric
 from pyrogeo.geometry.metrics.constant import Euclidean
@@ -61,9 +62,9 @@ class Spline(Solver):
         n, tolerance = self.num_segments, self.tolerance_in(curves.nodes.dtype)
         first = curves.reparametrized(Euclidean(), n).nodes
         check_metric(metric, first)
-        limit = curves.length(metric, splits=-(-2 * n // curves.num_segments))
+        limit = resolved_length(metric, curves, -(-2 * n // curves.num_segments))
         minimum = _minimize(metric, first, tolerance, self.max_iterations)
-        length = Curve(minimum.nodes).length(metric, splits=2)
+        length = resolved_length(metric, Curve(minimum.nodes))
         longer = ~(length <= limit * (1 + _SLACK))
         nodes = torch.where(longer[:, None, None], first, minimum.nodes)
         residual = torch.where(longer, torch.inf, minimum.residual)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrogeo._checks import not_negative, positive
+from pyrogeo._numbers import is_far_out
 from pyrogeo.geometry.checks import check_points
 from pyrogeo.geometry.kmedoids import MedoidEstimator, default_bandwidth
 from pyrogeo.geometry.metrics.base import Metric
@@ -207,7 +208,7 @@ class CentroidMetric(Metric):
     def squared_distances(self, z: Tensor) -> Tensor:
         """(z − cᵢ)ᵀ Σᵢ⁻¹ (z − cᵢ) of points `(*, d)` to all centroids, shape `(*, K)`."""
         z = self._checked(z)
-        return self._squared_distances(z.reshape(-1, self.dimension)).reshape(*z.shape[:-1], -1)
+        return self._distances(z.reshape(-1, self.dimension)).reshape(*z.shape[:-1], -1)
 
     @in_precision_of_the_metric
     def weighted_displacements(self, weights: Tensor, z: Tensor) -> Tensor:
@@ -293,13 +294,24 @@ class CentroidMetric(Metric):
 
         None is subnormal; where e^shift is wanted, what the products give is multiplied by it.
         """
-        log_omega = self._squared_distances(z).div_(-(self.bandwidth**2))
-        log_vacuum = self.regularization.log() - self.decay * (z * z).sum(-1, keepdim=True)
+        log_omega = self._distances(z).div_(-(self.bandwidth**2))
+        square = (z * z).sum(-1, keepdim=True)
+        # Where squares overflow λ still counts for τ = 0, and ∞ times zero is no number.
+        log_vacuum = self.regularization.log() - torch.where(self.decay > 0, self.decay * square, 0)
         with torch.no_grad():
             shift = torch.maximum(log_omega.amax(-1, keepdim=True), log_vacuum)
+            above = shift.masked_fill(shift == -torch.inf, 0.0)
         # In place, as a fresh (B, K) tensor costs more than what is written into it.
-        omega, vacuum = hold_(log_omega.sub_(shift)).exp_(), hold_(log_vacuum - shift).exp()
+        omega, vacuum = hold_(log_omega.sub_(above)).exp_(), hold_(log_vacuum - above).exp()
         return omega, vacuum * (self.regularization > 0), shift
+
+    def _distances(self, z: Tensor) -> Tensor:
+        """`_squared_distances`, infinite where squares overflow."""
+        far = is_far_out(z)
+        if not far.any():
+            return self._squared_distances(z)
+        near = z.masked_fill(far[:, None], 0.0)
+        return self._squared_distances(near).masked_fill(far[:, None], torch.inf)
 
     def _checked(self, z: Tensor) -> Tensor:
         if not torch.is_tensor(z) or z.shape[-1:] != (self.dimension,):
