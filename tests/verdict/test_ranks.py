@@ -62,11 +62,11 @@ SAMPLERS = {  # location and scale of draws, where the truth is N(0, 1)
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_power(name):
-    """At least 19 of 20 sets of 300 ranks are called wrong."""
+    """At least 19 of 20 sets of 300 ranks are called wrong, at the level of one of four quantities together."""
     loc, scale = SAMPLERS[name]
     rng = np.random.default_rng(1)
     found = [
-        check_ranks(ranks_among(rng.normal(size=N), rng.normal(loc, scale, (N, L)), seed), L)
+        check_ranks(ranks_among(rng.normal(size=N), rng.normal(loc, scale, (N, L)), seed), L, 0.0125)
         for seed in range(20)
     ]
     assert sum(not check.calibrated for check in found) >= 19
