@@ -19,7 +19,6 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +46,8 @@ RANKED = 63  # draws that a true value is ranked among
 QUANTITIES = ("z[0]", "z[1]", "log √det G(z)", "log p(x|z)")
 LEVEL = 0.05  # of a metric, all quantities together
 R_HAT, SHARE = 1.01, 0.95
-SETTINGS = [
-    TOGETHER,
-    CHAINS,
-    WARMUP,
-    DRAWS,
-    RANKED,
-]  # on which a replicate depends, beside the seed
+# On which a replicate depends, beside the seed.
+SETTINGS = [TOGETHER, CHAINS, WARMUP, DRAWS, RANKED]
 
 
 @dataclass(frozen=True)
@@ -175,11 +169,15 @@ def kept(out: Path | None, seed: int) -> dict[tuple[str, int], dict]:
     return found
 
 
-def missing(found: dict, replicates: int) -> Iterator[tuple[int, int]]:
-    """Runs, by number and metric, of which some replicate is not there."""
-    for which, case in enumerate(CASES):
-        lacking = {i // TOGETHER for i in case.wanted(replicates) if (case.name, i) not in found}
-        yield from ((number, which) for number in sorted(lacking))
+def missing(found: dict, replicates: int) -> list[tuple[int, int]]:
+    """Runs, by number and metric, of which some replicate is not there; every metric's first ones first."""
+    lacking = {
+        (i // TOGETHER, which)
+        for which, case in enumerate(CASES)
+        for i in case.wanted(replicates)
+        if (case.name, i) not in found
+    }
+    return sorted(lacking)
 
 
 def write(out: Path, records: list[dict]) -> None:
