@@ -36,6 +36,8 @@ RETURNED_BY = {
     "interpolation.Interpolation": "interpolation.interpolate",
     "moves.Transition": "moves.hmc",
     "verdict.Diagnosis": "verdict.diagnose",
+    "verdict.RankBand": "verdict.rank_band",
+    "verdict.RankCheck": "verdict.check_ranks",
     "vae.History": "vae.fit",
 }
 

@@ -1,5 +1,14 @@
-"""The verdict on chains, whether they agree and whether there are enough draws."""
+"""The verdict on chains, whether they agree and are long enough, and on ranks, whether they are uniform."""
 
 from pyrogeo.verdict.diagnosis import Diagnosis, diagnose
+from pyrogeo.verdict.ranks import RankBand, RankCheck, check_ranks, rank_band, ranks_among
 
-__all__ = ["Diagnosis", "diagnose"]
+__all__ = [
+    "Diagnosis",
+    "RankBand",
+    "RankCheck",
+    "check_ranks",
+    "diagnose",
+    "rank_band",
+    "ranks_among",
+]
