@@ -2,9 +2,10 @@
 
     python benchmarks/verdict.py
 
-Prints a Markdown table, from one seed on one thread: how many sets of chains pass, are too short, or
-disagree. Goals: chains of one law, however correlated, disagree in at most 4 of 1,000 sets; all chains
-in separate modes, and all that miss modes of a density, are seen.
+Prints a Markdown table, from one seed on one thread: how many sets of chains pass, are too short, cannot be
+told, or disagree, and in how many the reasons say what they should, or should not. Goals: chains of one law,
+however correlated, disagree in at most 4 of 1,000 sets; all chains in separate modes, and all that miss modes
+of a density, are seen; what else is wrong with chains is said, and hardly ever of chains that are right.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,22 +25,30 @@ from scipy import signal, stats
 
 import pyrogeo as pg
 from pyrogeo._random import derived_seed
-from pyrogeo.sampling.draws import to_arviz
+from pyrogeo.sampling.draws import az, to_arviz
+from pyrogeo.verdict import Diagnosis
+from pyrogeo.verdict.statistics import nested_r_hat
 
 FALSE = "disagree ≤ 0.4%"
 SEEN = "disagree 100%"
+UNTOLD = "cannot tell 100%"
+UNPRAISED = "pass + too short 0%"
+SAID = "said 100%"
+OFTEN = "said ≥ 98%"
+RARE = "said ≤ 2%"
+VERDICTS = ("pass", "too short", "cannot tell", "disagree")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A kind of chains: `make(rng)` gives `z` of shape `(chain, draw, d)`."""
+    """A kind of chains: `make(rng)` gives `z` of shape `(chain, draw, d)`, or ArviZ data."""
 
     name: str
-    make: Callable[[np.random.Generator], np.ndarray]
+    make: Callable[[np.random.Generator], Any]
     goal: str = ""
     share: float = 1.0  # of the sets asked for
     options: dict = field(default_factory=dict)  # of `diagnose`
-    reason: str = ""  # that must open the reasons
+    says: str | Callable[[Any, Diagnosis], bool] = ""  # words among the reasons, or a test
 
 
 def autoregressive(rng, rho=0.0, chains=4, draws=500, d=2) -> np.ndarray:
@@ -60,10 +70,10 @@ def jumping(rng, every: int) -> np.ndarray:
     return autoregressive(rng, 0.5) + 6 * mode
 
 
-def four_modes(rng, rho: float) -> np.ndarray:
+def four_modes(rng, rho: float, draws: int = 500) -> np.ndarray:
     """Each chain in a mode of its own: the corners of a square, 6 standard deviations long."""
     corners = np.array([[0, 0], [0, 6], [6, 0], [6, 6]])
-    return autoregressive(rng, rho) + rng.permutation(corners)[:, None]
+    return autoregressive(rng, rho, draws=draws) + rng.permutation(corners)[:, None]
 
 
 def one_apart(rng, rho: float) -> np.ndarray:
@@ -73,10 +83,10 @@ def one_apart(rng, rho: float) -> np.ndarray:
     return z
 
 
-def one_wide(rng, rho: float) -> np.ndarray:
-    """One chain of four three times as wide as the others."""
-    z = autoregressive(rng, rho)
-    z[rng.integers(4)] *= 3
+def one_wide(rng, rho: float, times: float = 3.0, draws: int = 500) -> np.ndarray:
+    """One chain of four so many times as wide as the others."""
+    z = autoregressive(rng, rho, draws=draws)
+    z[rng.integers(4)] *= times
     return z
 
 
@@ -137,11 +147,14 @@ def rows() -> Iterator[Row]:
     yield from separated()
     yield from beside_exact_draws()
     yield from superchains()
+    yield from broken()
+    yield from without_moments()
+    yield from right()
 
 
 def separated() -> Iterator[Row]:
     for rho in (0.0, 0.9, 0.95):
-        goal = SEEN if rho < 0.95 else ""
+        goal = SEEN if rho < 0.9 else UNPRAISED
         for name, make in {"four modes": four_modes, "one chain apart": one_apart}.items():
             yield Row(f"{name}, ρ = {rho:g}, 4 × 500", partial(make, rho=rho), goal, 0.3)
     yield Row(
@@ -174,26 +187,201 @@ def superchains() -> Iterator[Row]:
         make = partial(many_short, rho=0.5, apart=apart)
         yield Row(f"{apart} of 16 groups apart, ρ = 0.5, 256 × 20", make, SEEN, 0.3, options)
 
+    for name, make in {"joined from two runs": joined, "8 of 16 chains": sliced}.items():
+        yield Row(f"groups of chains, {name}", make, SAID, 0.3, {}, has_right_groups)
+
+
+def noted_groups(rng) -> Any:
+    """16 chains in four groups that lie apart a little, as `sample` notes them."""
+    z = rng.normal(size=(16, 40, 1)) + np.repeat(rng.normal(size=(4, 1, 1)), 4, axis=0) / 3
+    facts = {"superchain": np.repeat(range(4), 4), "seed": rng.integers(2**31)}
+    return to_arviz({"z": z}, {"lp": z[..., 0]}, of_chains=facts)
+
+
+def joined(rng) -> Any:
+    return az.concat(noted_groups(rng), noted_groups(rng), dim="chain")
+
+
+def sliced(rng) -> Any:
+    return noted_groups(rng).sel(chain=slice(4, 11))
+
+
+def has_right_groups(draws: Any, found: Diagnosis) -> bool:
+    """Whether R-hat is that of groups of four."""
+    z = draws.posterior["z"].to_numpy()[..., 0]
+    expected = nested_r_hat(z, np.repeat(np.arange(len(z) // 4), 4))
+    return math.isclose(found.table.loc["z[0]", "r_hat"], expected, rel_tol=1e-9)
+
+
+def broken() -> Iterator[Row]:
+    """What is wrong with chains other than their means."""
+    copy = "copies of each other"
+    yield Row("one chain twice among 4 × 500", partial(copied, of=2), SEEN, 0.3, {}, copy)
+    yield Row("one chain four times, 500 draws", partial(copied, of=4), SEEN, 0.3, {}, copy)
+    for name, make, goal, says in [
+        ("a coordinate constant within chains", constant_within, SEEN, "is constant within every"),
+        ("a coordinate that never moves", never_moving, UNTOLD, "z[1] never moved"),
+        ("a coordinate that one chain never moves", one_frozen, SEEN, "z[1] never moved in chain"),
+        ("a chain that never moves", one_still, SEEN, "never moved: every draw"),
+    ]:
+        yield Row(f"{name}, ρ = 0.5, 4 × 500", make, goal, 0.3, {}, says)
+    wide = partial(one_wide, rho=0.0, times=1.5, draws=1000)
+    words = "differ in spread"
+    yield Row("one chain 1.5 times as wide, ρ = 0, 4 × 1000", wide, SEEN, 0.3, {}, words)
+    words = "E-BFMI is unknown for chain"
+    yield Row("one NaN energy, others right", one_missing_energy, SAID, 0.3, {}, words)
+    slow = partial(one_missing_energy, slow=True)
+    words = "E-BFMI of chain"
+    yield Row("one NaN energy, another chain's too slow", slow, SAID, 0.3, {}, words)
+    yield Row("a random walk, 4 × 60", random_walk, UNPRAISED)
+    few = partial(four_modes, rho=0.5, draws=60)
+    yield Row("four modes, ρ = 0.5, 4 × 60", few, UNPRAISED)
+
+
+def copied(rng, of: int) -> np.ndarray:
+    z = autoregressive(rng, 0.5)
+    first, *others = rng.permutation(4)[:of]
+    z[others] = z[first]
+    return z
+
+
+def constant_within(rng) -> np.ndarray:
+    z = autoregressive(rng, 0.5)
+    z[..., 1] = rng.normal(size=(4, 1))
+    return z
+
+
+def never_moving(rng) -> np.ndarray:
+    z = autoregressive(rng, 0.1)
+    z[..., 1] = rng.normal()
+    return z
+
+
+def one_frozen(rng) -> np.ndarray:
+    z = autoregressive(rng, 0.5)
+    z[rng.integers(4), :, 1] = rng.normal()
+    return z
+
+
+def one_still(rng) -> np.ndarray:
+    z = autoregressive(rng, 0.5)
+    z[rng.integers(4)] = rng.normal(size=2)
+    return z
+
+
+def one_missing_energy(rng, slow: bool = False) -> Any:
+    energy = rng.normal(size=(4, 500))
+    first, second = rng.permutation(4)[:2]
+    if slow:
+        energy[second] = energy[second].cumsum()
+    energy[first, rng.integers(500)] = math.nan
+    return to_arviz({"z": autoregressive(rng)}, {"energy": energy})
+
+
+def random_walk(rng) -> np.ndarray:
+    return rng.normal(size=(4, 60, 2)).cumsum(1)
+
+
+HEAVY = "too heavy for a variance"
+
+
+def without_moments() -> Iterator[Row]:
+    """Laws without a mean, and such that have all that is reported."""
+    laws = {
+        "Cauchy": (stats.cauchy(), OFTEN),
+        "Pareto of index 1.25": (stats.pareto(0.8), OFTEN),
+        "Student t₂": (stats.t(2), ""),
+        "Student t₃": (stats.t(3), ""),
+        "normal": (stats.norm(), RARE),
+        "Student t₅": (stats.t(5), RARE),
+        "exponential": (stats.expon(), RARE),
+        "log-normal, σ = ½": (stats.lognorm(0.5), RARE),
+        "log-normal, σ = 1": (stats.lognorm(1), RARE),
+    }
+    for name, (law, goal) in laws.items():
+        for rho in (0.0, 0.9):
+            make = partial(of_law, law=law, rho=rho)
+            goal = "" if rho and goal == OFTEN else goal
+            yield Row(f"tails: {name}, ρ = {rho:g}, 4 × 500", make, goal, 1.0, {}, HEAVY)
+
+
+def of_law(rng, law, rho: float) -> np.ndarray:
+    return law.ppf(stats.norm.cdf(autoregressive(rng, rho, d=1)))
+
+
+STILL = "never moved"
+
+
+def right() -> Iterator[Row]:
+    """Chains that stand still, or are equal, as their law has it."""
+    yield Row("a lazy chain, 5% moves, 4 × 500", lazy, RARE, 1.0, {}, STILL)
+    short = partial(lazy, moves=0.1, chains=256, draws=20)
+    options = {"superchains": 16}
+    yield Row("lazy chains, 10% moves, 256 × 20", short, RARE, 0.3, options, STILL)
+    yield Row("an atom at 0 of 98%, 4 × 500", atom, RARE, 1.0, {}, STILL)
+    short = partial(atom, rate=0.1, chains=256, draws=20)
+    yield Row("an atom at 0 of 90%, 256 × 20", short, RARE, 0.3, options, STILL)
+    yield Row("a coin, 4 × 4", partial(coin, draws=4), RARE, 1.0, {}, "copies")
+    yield Row("a coin, 4 × 20", partial(coin, draws=20), RARE, 1.0, {}, "copies")
+    rare = partial(coin, draws=500, heads=0.01)
+    yield Row("a coin of 1% heads, 4 × 500", rare, RARE, 1.0, {}, "copies")
+
+
+def lazy(rng, moves: float = 0.05, chains: int = 4, draws: int = 500) -> np.ndarray:
+    """Independent draws of N(0, 1), each repeated until the chain moves."""
+    fresh = rng.normal(size=(chains, draws, 1))
+    moved = rng.random((chains, draws)) < moves
+    moved[:, 0] = True
+    last = np.maximum.accumulate(np.where(moved, np.arange(draws), 0), axis=1)
+    return np.take_along_axis(fresh, last[..., None], axis=1)
+
+
+def atom(rng, rate: float = 0.02, chains: int = 4, draws: int = 500) -> np.ndarray:
+    """A coordinate that is 0 but for a share of the draws, beside a normal one."""
+    z = rng.normal(size=(chains, draws, 2))
+    z[..., 1] *= rng.random((chains, draws)) < rate
+    return z
+
+
+def coin(rng, draws: int, heads: float = 0.5) -> np.ndarray:
+    return (rng.random((4, draws, 1)) < heads).astype(float)
+
 
 def measure(row: Row, sets: int, seed: int) -> dict:
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    verdicts, named, start = Counter(), 0, time.perf_counter()
+    verdicts, said, start = Counter(), 0, time.perf_counter()
     for _ in range(sets):
-        found = pg.diagnose(to_arviz({"z": row.make(rng)}, {}), **row.options)
+        made = row.make(rng)
+        draws = to_arviz({"z": made}, {}) if isinstance(made, np.ndarray) else made
+        found = pg.diagnose(draws, **row.options)
         verdicts[found.verdict] += 1
-        named += found.reasons[0].startswith(row.reason)
-    counts = {verdict: verdicts[verdict] for verdict in ("pass", "too short", "disagree")}
+        said += _says(row.says, draws, found)
+    counts = {verdict: verdicts[verdict] for verdict in VERDICTS}
+    everywhere = said == sets or not row.says
     met = {
         FALSE: counts["disagree"] <= 0.004 * sets,
-        SEEN: counts["disagree"] == sets == named,
+        SEEN: counts["disagree"] == sets and everywhere,
+        UNTOLD: counts["cannot tell"] == sets and everywhere,
+        UNPRAISED: counts["pass"] + counts["too short"] == 0,
+        SAID: said == sets,
+        OFTEN: said >= 0.98 * sets,
+        RARE: said <= 0.02 * sets,
     }.get(row.goal)
     seconds = time.perf_counter() - start
-    return {"chains": row.name, "sets": sets, **counts, "goal": row.goal, "met": met, "s": seconds}
+    words = {"said": said if row.says else None, "goal": row.goal, "met": met, "s": seconds}
+    return {"chains": row.name, "sets": sets, **counts, **words}
+
+
+def _says(what: str | Callable[[Any, Diagnosis], bool], draws: Any, found: Diagnosis) -> bool:
+    if callable(what):
+        return what(draws, found)
+    return bool(what) and any(what in reason for reason in found.reasons)
 
 
 def line(result: dict) -> str:
-    shares = [f"{result[v] / result['sets']:.1%}" for v in ("pass", "too short", "disagree")]
+    shares = [f"{result[v] / result['sets']:.1%}" for v in VERDICTS]
+    shares.append("" if result["said"] is None else f"{result['said'] / result['sets']:.1%}")
     met = {True: "yes", False: "**no**", None: ""}[result["met"]]
     return " | ".join(
         ["", result["chains"], str(result["sets"]), *shares, result["goal"], met, ""]
@@ -202,16 +390,14 @@ def line(result: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--sets", type=int, default=1000, help="of chains of one law; 0.3 of it else"
-    )
+    parser.add_argument("--sets", type=int, default=300, help="of most rows; less of some")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--json", type=Path, help="also write the counts to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print("| chains × draws | sets | pass | too short | disagree | goal | met |")
-    print("|:--|--:|--:|--:|--:|:--|:--|")
+    print(f"| chains × draws | sets | {' | '.join(VERDICTS)} | said | goal | met |")
+    print("|:--|--:|--:|--:|--:|--:|--:|:--|:--|")
     results = []
     for i, row in enumerate(rows()):
         if args.only not in row.name:
