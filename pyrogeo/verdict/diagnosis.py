@@ -216,8 +216,7 @@ def _row(x: np.ndarray, ids: np.ndarray) -> dict[str, float]:
 
 def _without_moments(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> pd.DataFrame:
     """Medians in the place of means, where a tail is too heavy for a mean with an error."""
-    worth = table[["ess_bulk", "ess_tail"]].min(axis=1)
-    index = {name: heavy_tail(x, worth[name]) for name, x in quantities.items()}
+    index = {name: heavy_tail(x, table.loc[name, "ess_tail"]) for name, x in quantities.items()}
     heavy = [name for name, k in index.items() if not math.isnan(k)]
     if not heavy:
         return table
