@@ -201,6 +201,7 @@ def sample(
         shape = {setting: value for setting, value in asked.items() if value is not None}
         run_folder(run)
         from pyrogeo.jobs.sample import sample_run
+        from pyrogeo.sampling.draws import is_incomplete
 
         metric, draws, name = sample_run(
             run, num_samples, method, name=name, replace=force, seed=seed,
@@ -209,7 +210,7 @@ def sample(
         sizes = draws.posterior.sizes
         written = f"{sizes['chain']} chains of {sizes['draw']} draws written to {run} as {name}"
         typer.echo(written if metric is None else f"{metric}\n{written}")
-        if draws.posterior.attrs.get("incomplete"):
+        if is_incomplete(draws):
             typer.echo("interrupted: the same command draws all of them", err=True)
             raise typer.Exit(130)
         typer.echo(f"judge them with: pyrogeo diagnose {run}")

@@ -21,6 +21,8 @@ from pyrogeo.run import Run
 from pyrogeo.sampling.methods import record_of
 from pyrogeo.vae import VAE
 from pyrogeo.verdict import Diagnosis
+from pyrogeo.verdict.groups import group_ids
+from pyrogeo.verdict.length import could_speak
 
 __all__ = ["report"]
 
@@ -34,6 +36,11 @@ _MEANING = {
     "disagree": "The chains contradict each other, or exact draws. Averages over these draws depend on where "
     "the chains happened to start; the reasons below say what would help.",
 }
+_RUNS_DIFFER = "The independent runs differ by more than is wanted of averages over them; the reasons below say by how much."
+_OF_EARLIER = (
+    "There is too little of the chains to tell whether they agree. The verdict is of an earlier version, which "
+    "had no other word for that; the reasons below say how many more draws are needed."
+)
 _COLUMN_WORDS = {
     "mean": "average over all draws",
     "sd": "standard deviation",
@@ -151,9 +158,20 @@ def _lead(run: Run, found: dict[str, Diagnosis | None]) -> str:
         kind = diagnosis.verdict.replace(" ", "-")
         lines.append(
             f'<span class="verdict {_text(kind)}">Verdict on {which}: {_text(diagnosis.verdict)}.</span> '
-            f"{_MEANING[diagnosis.verdict]}"
+            f"{_meaning(run, name, diagnosis)}"
         )
     return "".join(f"<p>{line}</p>" for line in lines)
+
+
+def _meaning(run: Run, name: str, found: Diagnosis) -> str:
+    """What a verdict means; "too short" of an earlier version may have to be "cannot tell"."""
+    if found.verdict != "too short":
+        return _MEANING[found.verdict]
+    if "ess_between" in found.table:
+        return _RUNS_DIFFER
+    draws = run.draws(name)
+    ids = group_ids(draws, None, draws.posterior.sizes["chain"])
+    return _MEANING["too short"] if could_speak(found.table, ids) else _OF_EARLIER
 
 
 def _missing(run: Run, name: str) -> str:
@@ -186,7 +204,7 @@ def _verdict(
         text = f"<p>The verdict {_missing(run, name)}.</p>"
     else:
         reasons = "".join(f"<li>{_text(reason)}</li>" for reason in found.reasons)
-        text = f"<p><strong>{_text(found.verdict)}</strong>: {_MEANING[found.verdict]}</p><ul>{reasons}</ul>"
+        text = f"<p><strong>{_text(found.verdict)}</strong>: {_meaning(run, name, found)}</p><ul>{reasons}</ul>"
     text += (
         f"<p>The draws: {sizes['chain']} times {sizes['draw']}, "
         f"{_text(record_of(draws).words)}</p><p>{_text(chains.words)}</p>"

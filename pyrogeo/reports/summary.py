@@ -7,6 +7,7 @@ from pyrogeo._words import printable
 from pyrogeo.reports.made_from import is_of_now, written_in
 from pyrogeo.run import Run
 from pyrogeo.run.manifest import Step
+from pyrogeo.sampling.draws import is_incomplete
 
 __all__ = ["summary"]
 
@@ -60,7 +61,7 @@ def _training(run: Run) -> Iterator[str]:
 def _draws(run: Run, name: str, step: Step) -> Iterator[str]:
     draws = run.draws(name)
     sizes = draws.posterior.sizes
-    incomplete = ", interrupted" if draws.posterior.attrs.get("incomplete") else ""
+    incomplete = ", interrupted" if is_incomplete(draws) else ""
     took = f", {step.seconds:.0f} s" if step.seconds >= 1 else ""
     old = "; stale, of an earlier training" if run.is_stale(name) else ""
     yield f"draws {name}: {sizes['chain']} chains of {sizes['draw']}{incomplete}{took}{old}"

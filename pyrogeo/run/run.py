@@ -33,7 +33,7 @@ from pyrogeo.run.folder import Folder
 from pyrogeo.run.sets import Sets, check_settings, checked_name
 from pyrogeo.run.trained import Trained
 from pyrogeo.run.training import CHECKPOINT, train
-from pyrogeo.sampling.draws import read_draws, write_draws
+from pyrogeo.sampling.draws import is_incomplete, read_draws, write_draws
 from pyrogeo.sampling.methods import Method, chosen, record_of
 from pyrogeo.vae import VAE, History
 from pyrogeo.verdict import Diagnosis, diagnose
@@ -239,7 +239,7 @@ class Run(Trained):
             )
         self._store.finish()
         draws = self.draws(name) if self._store.is_whole(step) else None
-        return None if draws is None or draws.posterior.attrs.get("incomplete") else draws
+        return None if draws is None or is_incomplete(draws) else draws
 
     def is_stale(self, name: str) -> bool:
         """Whether a set of draws is of an earlier training."""

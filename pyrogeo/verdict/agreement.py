@@ -19,7 +19,9 @@ __all__ = ["ALPHA", "R_HAT", "copies", "never_moved", "separated", "stuck"]
 
 R_HAT = 1.01
 ALPHA = 1e-4  # of calling agreeing chains in disagreement, over all quantities together
-_MOVES = 10  # that a chain must make before an equal one is its copy
+_POINTS = 10  # different ones that a chain must have visited before an equal one is its copy,
+_MOVES = 40  # or so many moves among fewer: two chains of a coin are not equal for so long
+_FEW_VALUES = 20  # that a discrete coordinate may have
 
 Quantities = dict[str, np.ndarray]
 
@@ -29,19 +31,25 @@ def copies(quantities: Quantities) -> Iterator[str]:
     x = np.stack(list(quantities.values()), -1)
     chains: dict[bytes, list[int]] = {}
     for i, chain in enumerate(x):
-        if (np.diff(chain, axis=0) != 0).any(axis=1).sum() >= min(_MOVES, len(chain) - 1):
-            chains.setdefault(chain.tobytes(), []).append(i)
+        chains.setdefault(chain.tobytes(), []).append(i)
     for same in chains.values():
-        if len(same) > 1:
+        if len(same) > 1 and _is_telling(x[same[0]]):
             which = named_chains(np.isin(np.arange(len(x)), same))
             yield f"{which} are copies of each other, draw by draw. Give each a seed of its own."
+
+
+def _is_telling(chain: np.ndarray) -> bool:
+    """Whether a chain `(draw, quantity)` moves so much that another is not equal to it by chance."""
+    if len(np.unique(chain, axis=0)) >= min(_POINTS, len(chain)):
+        return True
+    return int((np.diff(chain, axis=0) != 0).any(axis=1).sum()) >= _MOVES
 
 
 def stuck(quantities: Quantities) -> Iterator[str]:
     """Chains that never moved, and coordinates that are constant within chains but not between them."""
     moved = {name: np.ptp(x, axis=1) > 0 for name, x in quantities.items()}
     still = ~np.any(list(moved.values()), axis=0)
-    if still.any():
+    if still.any() and not _is_patient(quantities, still):
         yield (
             f"{named_chains(still)} never moved: every draw is the same point. Take a smaller step size, "
             "or longer warm-up."
@@ -49,10 +57,23 @@ def stuck(quantities: Quantities) -> Iterator[str]:
     if still.all():
         return
     for name, m in moved.items():
-        if not m.any() and np.ptp(quantities[name]) > 0:
+        x = quantities[name]
+        if not m.any() and np.ptp(x) > 0:
             yield f"{name} is constant within every chain, at different values: the chains disagree."
-        elif m.any() and (~m & ~still).any() and len(np.unique(quantities[name])) > 20:
-            yield f"{name} never moved in {named_chains(~m & ~still)}, and does in others."
+        elif m.any() and len(np.unique(x)) > _FEW_VALUES:
+            # a value that chains which move take too is an atom of the law, where one may well sit
+            frozen = ~m & ~still & ~np.isin(x[:, 0], x[m])
+            if frozen.any():
+                yield f"{name} never moved in {named_chains(frozen)}, and does in others."
+
+
+def _is_patient(quantities: Quantities, still: np.ndarray) -> bool:
+    """Whether chains that move as rarely as the others may have stood still by chance."""
+    if still.all():
+        return False
+    steps = np.stack([np.diff(x[~still], axis=1) != 0 for x in quantities.values()])
+    stays = 1 - steps.any(axis=0).mean()
+    return bool(still.size * stays ** steps.shape[2] > ALPHA)
 
 
 def never_moved(quantities: Quantities) -> Iterator[str]:

@@ -89,7 +89,8 @@ def diagnose(
             means are compared between groups.
         density: the `RiemannianUniform` that was drawn from, if it has exact draws. They then show
             modes that every chain missed, which no comparison among chains can, and the reasons tell
-            how many centroids hold the mass and how much of it is vacuum.
+            how many centroids hold the mass and how much of it is vacuum. Where they are in doubt themselves
+            (`RiemannianUniform.overlap`), nothing is compared with them, and the reasons say so.
         variable: what the latent points are called in the posterior group, for `density`; by default `z`, or
             the only one of shape `(chain, draw, d)`. All variables are judged.
 
@@ -125,6 +126,7 @@ def diagnose(
     doubts = [*never_moved(quantities), *alone(ids), *silent]
     energy = list(low_energy(sample_stats))
     notes = [
+        *_doubted(density),
         *visits,
         *filter(None, [record_of(draws).note]),
         *_heavy(table),
@@ -216,8 +218,7 @@ def _row(x: np.ndarray, ids: np.ndarray) -> dict[str, float]:
 
 def _without_moments(quantities: dict[str, np.ndarray], table: pd.DataFrame) -> pd.DataFrame:
     """Medians in the place of means, where a tail is too heavy for a mean with an error."""
-    worth = table[["ess_bulk", "ess_tail"]].min(axis=1)
-    index = {name: heavy_tail(x, worth[name]) for name, x in quantities.items()}
+    index = {name: heavy_tail(x, table.loc[name, "ess_tail"]) for name, x in quantities.items()}
     heavy = [name for name, k in index.items() if not math.isnan(k)]
     if not heavy:
         return table
@@ -251,10 +252,10 @@ def _diagnose_runs(
     verdict, reasons = judged_runs(draws, len(next(iter(quantities.values()))), table)
     missed, visits = _visited(points, table["ess_between"], density, exact=True)
     failures = [*missed, *copies(quantities)]
-    constant = list(never_moved(quantities))
-    verdict = "disagree" if failures else "cannot tell" if constant else verdict
+    doubts = [*never_moved(quantities), *_doubted(density)]
+    verdict = "disagree" if failures else "cannot tell" if doubts else verdict
     notes = [*visits, *_heavy(table), *_incomplete(draws)]
-    return Diagnosis(verdict, table, (*failures, *constant, *reasons, *notes))
+    return Diagnosis(verdict, table, (*failures, *doubts, *reasons, *notes))
 
 
 def _points(draws: Any, density: Any, variable: str | None) -> np.ndarray | None:
@@ -274,6 +275,14 @@ def _visited(
     from pyrogeo.verdict.occupancy import visited  # it needs torch, this module does not
 
     return visited(density, points, np.nanmin(ess), exact)
+
+
+def _doubted(density: Any) -> Iterator[str]:
+    if density is None:
+        return
+    from pyrogeo.verdict.occupancy import doubt_of  # it needs torch, this module does not
+
+    yield from filter(None, [doubt_of(density)])
 
 
 def _incomplete(draws: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from pyrogeo.verdict.agreement import ALPHA, R_HAT, Quantities
 from pyrogeo.verdict.statistics import can_speak
 
-__all__ = ["ESS", "alone", "too_short"]
+__all__ = ["ESS", "alone", "could_speak", "too_short"]
 
 ESS = 400
 
@@ -25,11 +25,22 @@ def alone(ids: np.ndarray) -> Iterator[str]:
         yield "All chains started at one point, so they cannot show that they forgot it: take other starts too."
 
 
+def could_speak(table: pd.DataFrame, ids: np.ndarray) -> bool:
+    """Whether chains of this size that sit apart would be seen to, of `Diagnosis.table` and groups."""
+    return can_speak(_each(table, ids), ids, ALPHA / len(table) / 2)
+
+
+def _each(table: pd.DataFrame, ids: np.ndarray) -> float:
+    """Effective draws of each chain."""
+    least: float = table["ess_bulk"].replace([np.inf, -np.inf], np.nan).min()
+    return least / len(ids)
+
+
 def too_short(
     quantities: Quantities, table: pd.DataFrame, ids: np.ndarray
 ) -> tuple[list[str], list[str]]:
     """Reasons by which one cannot tell, and reasons by which there is merely too little; of one kind only."""
-    chains, draws = next(iter(quantities.values())).shape
+    draws = next(iter(quantities.values())).shape[1]
     moving = table.replace([np.inf, -np.inf], np.nan).loc[
         [np.ptp(x) > 0 for x in quantities.values()]
     ]
@@ -50,11 +61,10 @@ def too_short(
         what.append(f"R-hat of {moving['r_hat'].idxmax()} is {r_hat:.3f}, above {R_HAT}")
     more = _round_up((factor - 1) * draws)
     remedy = f"Draw about {more:,} more of each chain, or use a kernel that moves further."
-    each = moving["ess_bulk"].min() / chains
-    if len(set(ids)) < 2 or can_speak(each, ids, ALPHA / len(quantities) / 2):
+    if len(set(ids)) < 2 or could_speak(table, ids):
         return [], [f"Too few draws: {' and '.join(what)}. {remedy}"]
     return [
-        f"Too few draws to tell: {' and '.join(what)}. With {each:.0f} effective draws of each chain, the test "
+        f"Too few draws to tell: {' and '.join(what)}. With {_each(table, ids):.0f} effective draws of each chain, the test "
         f"would not see even chains in separate modes. {remedy}"
     ], []
 

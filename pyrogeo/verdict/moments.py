@@ -12,7 +12,7 @@ from pyrogeo._tails import pareto_index
 __all__ = ["heavy_tail"]
 
 _NO_VARIANCE = 0.5
-_NOISE = 2.3  # 1.5 standard errors of an index of ½: (1 + k)/√M
+_NOISE = 1.5  # the standard error of an index of ½: (1 + k)/√M
 _FEWEST = 20
 
 
@@ -20,11 +20,11 @@ def heavy_tail(x: np.ndarray, ess: float) -> float:
     """The tail index of draws whose variance does not exist, as far as they tell; NaN of others.
 
     The larger index of the two tails, each of the M = min(n/5, 3√n) outermost of n draws. It must exceed ½ by
-    more than its noise, with M reduced by what the draws are worth.
+    more than its noise, with M reduced by what the draws are worth in the tails.
 
     Args:
         x: draws of one quantity, of any shape.
-        ess: independent draws that they are worth.
+        ess: independent draws that they are worth in the tails, which are correlated less than the bulk.
 
     >>> rng = np.random.default_rng(0)
     >>> heavy_tail(rng.normal(size=2000), 2000), heavy_tail(rng.standard_cauchy(2000), 2000) > 0.7

@@ -17,7 +17,7 @@ from pyrogeo.distributions import GeometricMixture, RiemannianUniform
 from pyrogeo.distributions.mixture import has_centroids
 from pyrogeo.geometry import CentroidMetric
 
-__all__ = ["missed_centroids", "nearest_centroids", "perplexity", "visited"]
+__all__ = ["doubt_of", "missed_centroids", "nearest_centroids", "perplexity", "visited"]
 
 _EXACT = 4096
 
@@ -101,15 +101,31 @@ def missed_centroids(
     }
 
 
+def doubt_of(density: RiemannianUniform) -> str | None:
+    """Why nothing can be held against exact draws of a density: they may miss mass themselves."""
+    try:
+        overlap: Any = getattr(density, "overlap", None)
+    except NotImplementedError:  # without a proposal there are none
+        return None
+    if overlap is None or not overlap.in_doubt:
+        return None
+    return (
+        "Exact draws of this density are in doubt: they start from a law that misses mass, by estimate "
+        f"{-math.expm1(-overlap.error):.0%} of the volume, so nothing is compared with them. Pass "
+        "proposal=..., or lower the bandwidth ρ."
+    )
+
+
 def visited(
     density: RiemannianUniform, z: np.ndarray, ess: float, exact: bool = False
 ) -> tuple[list[str], list[str]]:
     """`missed_centroids` in words: what speaks against the chains, and what one should know.
 
-    Of exact draws it is not said over how many centroids they are spread, beside others of their kind. Nothing of a density whose metric has no centroids, or that has no exact draws.
+    Of exact draws it is not said over how many centroids they are spread, beside others of their kind. Nothing
+    of a density whose metric has no centroids, that has no exact draws, or whose exact draws are in doubt.
     """
     metric = density.metric
-    if not has_centroids(metric) or density.proposal is None:
+    if not has_centroids(metric) or density.proposal is None or doubt_of(density):
         return [], []
     found = missed_centroids(density, z, ess)
     k, whole = metric.n_centroids, found["whole_perplexity"]

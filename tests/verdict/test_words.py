@@ -1,12 +1,13 @@
 """What the verdict says is true: groups, copies, spread, energies, tails, and what cannot be told."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from pyrogeo._tails import pareto_index
-from pyrogeo.sampling.draws import az, read_draws, to_arviz, write_draws
+from pyrogeo.sampling.draws import az, is_incomplete, read_draws, to_arviz, write_draws
 from pyrogeo.verdict import diagnose
 from tests.verdict.test_diagnostics import judged
 
@@ -125,6 +126,59 @@ def test_exact_draws_in_doubt():
     assert found.verdict == "cannot tell"
     assert "chain 1 are in doubt" in found.reasons[0]
     assert "proposal=" in found.reasons[0]
+
+
+def test_nothing_is_compared_with_exact_draws_in_doubt(monkeypatch):
+    import torch
+
+    import pyrogeo as pg
+    from tests.distributions.test_uniform import separate
+
+    class Doubted(NamedTuple):
+        in_doubt: bool = True
+        error: float = 0.7
+
+    density = pg.RiemannianUniform(separate())
+    monkeypatch.setattr(pg.RiemannianUniform, "overlap", Doubted(), raising=False)
+    torch.manual_seed(0)
+    metric = density.metric
+    z = metric.centroids[0].numpy() + 0.01 * normal(shape=(4, 1000, metric.dimension))
+    found = diagnose(to_arviz({"z": z}, {}), density=density)
+    assert found.verdict == "pass"
+    assert "in doubt: they start from a law that misses mass, by estimate 50%" in found.reasons[1]
+    assert not any("Modes are missed" in r or "spread over" in r for r in found.reasons)
+    exact = to_arviz({"z": z}, {"lp": z[..., 0]}, {"method": "exact"})
+    assert diagnose(exact, density=density).verdict == "cannot tell"
+    monkeypatch.setattr(pg.RiemannianUniform, "overlap", Doubted(False, 0.0), raising=False)
+    assert diagnose(to_arviz({"z": z}, {}), density=density).verdict == "disagree"
+
+
+def test_interrupted_goes_by_the_chains_that_are_there():
+    z = normal(shape=(4, 500, 1))
+    stats = {"lp": z[..., 0]}
+    part = to_arviz({"z": z}, stats, {"incomplete": True}, {"incomplete": [0, 0, 1, 0]})
+    assert is_incomplete(part)
+    assert not is_incomplete(part.sel(chain=[0, 1, 3]))
+    assert is_incomplete(to_arviz({"z": z}, stats, {"incomplete": True}))
+
+
+def test_standing_still_and_being_equal_by_the_law_s_own_making():
+    rng = np.random.default_rng(0)
+    z = normal(shape=(256, 20, 1))
+    z[:, 1:][rng.random((256, 19)) < 0.9] = np.nan  # repeats: most of the moves are refused
+    for t in range(1, 20):
+        z[:, t] = np.where(np.isnan(z[:, t]), z[:, t - 1], z[:, t])
+    assert (np.ptp(z, axis=1) == 0).any()
+    atom = normal(shape=(64, 20, 2))
+    atom[..., 1] *= rng.random((64, 20)) < 0.1
+    assert (np.ptp(atom, axis=1) == 0).any()
+    coin = np.zeros((4, 4, 1))
+    coin[:, 1::2] = 1
+    for x in (z, atom, coin):
+        assert not any("never moved" in r or "copies" in r for r in judged(x).reasons)
+    frozen = normal(shape=(4, 500, 2))
+    frozen[1, :, 1] = 0.3
+    assert judged(frozen).reasons[0].startswith("z[1] never moved in chain 1")
 
 
 def test_starts_lie_far_apart():
