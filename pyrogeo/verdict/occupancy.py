@@ -20,6 +20,7 @@ from pyrogeo.geometry import CentroidMetric
 __all__ = ["doubt_of", "missed_centroids", "nearest_centroids", "perplexity", "visited"]
 
 _EXACT = 4096
+_FEWEST = 100
 
 
 def nearest_centroids(metric: CentroidMetric, z: np.ndarray) -> np.ndarray:
@@ -138,12 +139,7 @@ def visited(
             + (f", and those visited too little hold {share:.0%} of the mass" if share else "")
             + ". Draw exactly with RiemannianUniform.sample."
         ]
-    notes = []
-    if not exact:
-        notes = [
-            f"The draws are spread over {found['perplexity']:.0f} centroids (perplexity), exact draws over "
-            f"{found['exact_perplexity']:.0f}, at the same size of {found['size']:,}."
-        ]
+    notes = [] if exact else [_spread(found)]
     if whole < 0.1 * k:
         notes.append(
             f"The density itself concentrates on some {whole:.0f} of {k} centroids, where they crowd; "
@@ -153,3 +149,16 @@ def visited(
         share = found["vacuum_share"]
         notes.append(f"The vacuum, far from all centroids, holds {share:.0%} of the mass.")
     return missed, notes
+
+
+def _spread(found: dict[str, Any]) -> str:
+    size = found["size"]
+    if size < _FEWEST:  # whose perplexity is theirs more than the law's
+        return (
+            f"Exact draws are spread over {found['whole_perplexity']:.0f} centroids (perplexity); {size} effective "
+            "draws are too few to say over how many the chains are."
+        )
+    return (
+        f"The draws are spread over {found['perplexity']:.0f} centroids (perplexity), exact draws over "
+        f"{found['exact_perplexity']:.0f}, at the same size of {size:,}."
+    )
