@@ -21,6 +21,7 @@ from torch import Tensor
 import pyrogeo as pg
 from pyrogeo import plots
 from pyrogeo._random import forked
+from pyrogeo.distributions import StartingLaw
 from pyrogeo.geometry import DiagonalCentroidMetric
 from pyrogeo.recipes import standard_vae
 from pyrogeo.sampling import paper_protocol
@@ -140,7 +141,8 @@ def draw_exact(posterior, metric: pg.CentroidMetric) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
     crowd = pg.CentroidMetric.from_posterior(posterior, n_centroids=None)
     for factor, colour in zip((1, 1.5, 2, 3), COLOURS, strict=False):
-        law = pg.RiemannianUniform(crowd.with_bandwidth(factor * crowd.bandwidth.item()))
+        wider = crowd.with_bandwidth(factor * crowd.bandwidth.item())
+        law = pg.RiemannianUniform(wider, proposal=StartingLaw(wider))
         with forked(0):
             run = law.population(2048)
         beta = (0, *run.temperatures)

@@ -20,14 +20,23 @@ from pyrogeo.distributions.gaussians import Gaussians
 from pyrogeo.distributions.mixture import StartingLaw
 from pyrogeo.distributions.smc import VolumeElement
 from pyrogeo.distributions.survey import Survey, survey
-from pyrogeo.distributions.terms import Atoms, Terms, atoms, log_masses, pairs, shapes, singles
+from pyrogeo.distributions.terms import (
+    MANY_CENTROIDS,
+    Atoms,
+    Terms,
+    atoms,
+    log_masses,
+    pairs,
+    shapes,
+    singles,
+)
 from pyrogeo.geometry import CentroidMetric
 
 __all__ = ["crossing_law"]
 
 _MOST_PAIRS = 2_000
 _PILOT = 2_048
-_ROUNDS = 4
+_ROUNDS = ((256, 4), (MANY_CENTROIDS, 2))  # surveys, for so many centroids; for more, one
 _STEPS = 20  # of expectation–maximisation
 _FLOOR = 0.2  # of the weights, which the masses keep
 _IDLE = 1e-4  # the share below which a component is dropped, unless it is a single centroid's
@@ -55,7 +64,7 @@ def crossing_law(metric: CentroidMetric) -> Gaussians:
     of, start = atoms(metric), StartingLaw(metric)
     target, law = VolumeElement(metric), _first(of, start, metric.centroids.dtype)
     best, best_score = law, -math.inf
-    for left in reversed(range(_ROUNDS)):
+    for left in reversed(range(_rounds(metric.n_centroids))):
         look = survey(target, law.mixture, of, _PILOT)
         score = look.overlap.ess - look.overlap.in_doubt
         if score > best_score:
@@ -64,6 +73,10 @@ def crossing_law(metric: CentroidMetric) -> Gaussians:
             break
         law = _better(of, law, look)
     return best.mixture
+
+
+def _rounds(k: int) -> int:
+    return next((rounds for most, rounds in _ROUNDS if k <= most), 1)
 
 
 class _Law(NamedTuple):

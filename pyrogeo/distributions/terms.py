@@ -25,6 +25,7 @@ from torch import Tensor
 from pyrogeo.geometry import CentroidMetric, DiagonalCentroidMetric, FullCentroidMetric
 
 __all__ = [
+    "MANY_CENTROIDS",
     "Atoms",
     "Terms",
     "atoms",
@@ -37,7 +38,9 @@ __all__ = [
 ]
 
 _ALL_PAIRS = 5_000  # up to which all pairs of atoms are looked at
-_MANY_CENTROIDS = 4_096  # from which none are: to find near ones costs more than they bring
+MANY_CENTROIDS = (
+    4_096  # above which none are, nor is more than singles: it costs more than it brings
+)
 _BLOCK = 1_000  # pairs, or points, at once
 _MOST_ATOMS = 48  # in a tangent
 _NEGLIGIBLE = 1e-4  # of all mass, which the pairs left out may hold
@@ -135,7 +138,7 @@ def pairs(of: Atoms, most: int) -> Terms:
     """
     d = of.centres.shape[1]
     none = torch.zeros(0, 2, dtype=torch.long, device=of.centres.device)
-    found = none if len(of.centres) > _MANY_CENTROIDS or d == 0 else _near_pairs(of)
+    found = none if len(of.centres) > MANY_CENTROIDS or d == 0 else _near_pairs(of)
     parts = [_pair_terms(of, block) for block in found.split(_BLOCK)] if len(found) else []
     if not parts:
         empty = of.centres.new_zeros(0)
