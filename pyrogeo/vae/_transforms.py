@@ -12,14 +12,24 @@ from types import MethodType
 from typing import Any
 
 import torch
+from pyro.distributions import TransformedDistribution
 from pyro.distributions.conditional import ConditionalTransform
 from torch import Tensor, nn
 from torch.distributions import ComposeTransform, ExpTransform, Transform
 
-__all__ = ["Transforms"]
+from pyrogeo._numbers import zero_far_out
+
+__all__ = ["Transformed", "Transforms"]
 
 # The class of what `transform.inv` gives, which torch does not name in public.
 _Inverse = type(ExpTransform().inv)
+
+
+class Transformed(TransformedDistribution):
+    """Pyro's, whose density is zero far out, where transforms overflow."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return zero_far_out(super().log_prob, value)
 
 
 class Transforms(nn.Module):

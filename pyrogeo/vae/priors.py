@@ -11,7 +11,7 @@ from torch.distributions import Transform
 
 from pyrogeo._checks import whole_or_none
 from pyrogeo.vae._seen import seen_as
-from pyrogeo.vae._transforms import Transforms
+from pyrogeo.vae._transforms import Transformed, Transforms
 from pyrogeo.vae.mixed import Mixed
 
 __all__ = ["Fixed", "Flow", "Mixture", "StandardNormal", "Vamp"]
@@ -203,7 +203,7 @@ class Flow(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         base = dist.Normal(self.loc, self.scale).to_event(1)
-        flow: dist.TorchDistribution = dist.TransformedDistribution(base, self.transforms())
+        flow: dist.TorchDistribution = Transformed(base, self.transforms())
         return flow
 
 

@@ -10,7 +10,7 @@ from torch.distributions import Transform
 
 from pyrogeo._checks import whole
 from pyrogeo.vae._moments import matched_normal
-from pyrogeo.vae._transforms import Transforms
+from pyrogeo.vae._transforms import Transformed, Transforms
 
 __all__ = ["Flow"]
 
@@ -72,9 +72,7 @@ class Flow(nn.Module):
             )
         loc, log_variance, context = parameters.split([both // 2, both // 2, self.context_dim], -1)
         base = dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1)
-        carried: dist.TorchDistribution = dist.TransformedDistribution(
-            base, self.transforms(context)
-        )
+        carried: dist.TorchDistribution = Transformed(base, self.transforms(context))
         return carried
 
     @torch.no_grad()
