@@ -66,7 +66,9 @@ def test_power(name):
     loc, scale = SAMPLERS[name]
     rng = np.random.default_rng(1)
     found = [
-        check_ranks(ranks_among(rng.normal(size=N), rng.normal(loc, scale, (N, L)), seed), L, 0.0125)
+        check_ranks(
+            ranks_among(rng.normal(size=N), rng.normal(loc, scale, (N, L)), seed), L, 0.0125
+        )
         for seed in range(20)
     ]
     assert sum(not check.calibrated for check in found) >= 19
