@@ -4,10 +4,10 @@ Tempered weights cannot tell: each stage is held at an effective sample size of 
 forgets what it lost. Two looks can, at a fresh population of the starting law p₀ with its weights γ/p₀ in
 one step:
 
-- *Their tail.* A generalised Pareto law is fitted to the largest weights. Where its index k is above 0.7 (above
-  0.5, where fewer than a tenth of the draws are effective) and the weights beyond the threshold bring more than 1%
-  of the volume, the mean of the weights, and so the volume, cannot be trusted; what is missing is estimated by the
-  share of the tail.
+- *Their tail.* A generalised Pareto law is fitted to the largest weights. Where its index k is above 0.7 and the
+  weights beyond the threshold bring more than 1% of the volume, or more than 25% while fewer than a tenth of the
+  draws are effective, the mean of the weights, and so the volume, cannot be trusted; what is missing is estimated
+  by the share of the tail.
 - *A probe*, for mass that no draw of p₀ hit, to which k is blind. Hamiltonian trajectories carry weighted draws
   to where √det G is large, and products of ω of the atoms around them peak at points in closed form; at
   each, and at centroids, the tangent of `terms` is a Gaussian under √det G. Draws from those, mixed half and half with p₀, give a
@@ -34,8 +34,7 @@ __all__ = ["Overlap", "Survey", "overlap_of", "survey", "tail"]
 
 _POINTS = 4096
 _WORST_INDEX = 0.7  # above which no size in use averages the weights
-_INFINITE_VARIANCE = 0.5  # the worst where few points are effective
-_FEW = 0.1
+_FEW, _MUCH = 0.1, 0.25  # too few effective, while the tail holds as much, for k itself to be known
 _LEAST_SHARE = 0.01
 _ERRORS = 4.0  # a gap must exceed its standard error by
 _WANDERERS = 256
@@ -71,8 +70,8 @@ class Overlap(NamedTuple):
     @property
     def has_heavy_tail(self) -> bool:
         """Whether the weights' tail leaves their mean in doubt."""
-        worst = _INFINITE_VARIANCE if self.ess < _FEW else _WORST_INDEX
-        return self.tail_index > worst and self.tail_share > _LEAST_SHARE
+        is_heavy = self.tail_index > _WORST_INDEX and self.tail_share > _LEAST_SHARE
+        return is_heavy or (self.ess < _FEW and self.tail_share > _MUCH)
 
     @property
     def has_gap(self) -> bool:
