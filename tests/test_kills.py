@@ -102,7 +102,9 @@ def content(file):
     if file.suffix == ".nc":
         with h5py.File(file) as draws:
             groups = [draws["posterior"], draws["sample_stats"]] if "sample_stats" in draws else []
-            return [(name, x[()].tobytes()) for g in groups for name, x in g.items()]
+            found = [(name, x[()]) for g in groups for name, x in g.items()]
+        # of words the array holds pointers
+        return [(n, x.tolist() if x.dtype == object else x.tobytes()) for n, x in found]
     if file.suffix == ".npz":
         with np.load(file) as arrays:
             return {name: array.tobytes() for name, array in arrays.items()}

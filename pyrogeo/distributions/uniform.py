@@ -310,14 +310,16 @@ class RiemannianUniform(TorchDistribution):
 
     def _crossing_law(self) -> Proposal:
         assert isinstance(self.metric, CentroidMetric)
-        with forked(seed_of(self.metric), self.device):
+        threads = threads_for(_SMALLEST_POPULATION, self.metric)
+        with forked(seed_of(self.metric), self.device), threads:
             return crossing_law(self.metric)
 
     @torch.no_grad()
     def _overlap(self) -> Overlap:
         law, metric = self._start(), self.metric
         of = atoms(metric) if isinstance(metric, CentroidMetric) else None
-        with forked(derived_seed(seed_of(metric), 1), self.device):
+        threads = threads_for(_SMALLEST_POPULATION, metric)
+        with forked(derived_seed(seed_of(metric), 1), self.device), threads:
             return overlap_of(VolumeElement(metric), law, of)
 
     def _warn_of_vacuum(self) -> None:

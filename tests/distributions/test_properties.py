@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyrogeo.distributions import RiemannianUniform, uniform
+from pyrogeo.distributions import RiemannianUniform, crossing, survey, uniform
 from pyrogeo.geometry import DiagonalCentroidMetric, FullCentroidMetric
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyrogeo.errors.VacuumWarning")
@@ -84,12 +84,18 @@ def test_the_potential_survives_a_pickle(metric, seed):
 
 
 @pytest.mark.filterwarnings("ignore:centroids overlap so strongly")
+@pytest.mark.filterwarnings("ignore:exact draws start from a law that may miss")
 @FORTY
 @given(metrics(), st.integers(0, 2**31))
 def test_draws_are_finite_and_of_the_shape_asked_for(metric, seed):
-    """With populations of 128, for time."""
+    """With populations of 128, and as many points in surveys, for time."""
     torch.manual_seed(seed)
-    with patch.object(uniform, "_SMALLEST_POPULATION", 128):
+    with (
+        patch.object(uniform, "_SMALLEST_POPULATION", 128),
+        patch.object(crossing, "_PILOT", 128),
+        patch.object(survey, "_POINTS", 128),
+        patch.object(survey, "_WANDERERS", 16),
+    ):
         density = RiemannianUniform(metric)
         for shape in [(), (3,), (4, 50)]:
             z = density.sample(shape)
