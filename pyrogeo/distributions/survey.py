@@ -33,6 +33,7 @@ from pyrogeo.moves import State, hmc
 __all__ = ["Overlap", "Survey", "overlap_of", "survey", "tail"]
 
 _POINTS = 4096
+_SECOND_LOOK = 4  # times as many, where the first leaves doubt
 _WORST_INDEX = 0.7  # above which no size in use averages the weights
 _FEW, _MUCH = 0.1, 0.25  # too few effective, while the tail holds as much, for k itself to be known
 _LEAST_SHARE = 0.01
@@ -121,12 +122,15 @@ class Survey(NamedTuple):
 def overlap_of(target: VolumeElement, law: Proposal, of: Atoms | None = None) -> Overlap:
     """How well a law covers √det G, with torch's global generator.
 
+    Where one look leaves doubt, a second with four times as many draws, none of the first, decides.
+
     Args:
         target: √det G.
         law: p₀.
         of: the metric's atoms; None leaves out the probe.
     """
-    return survey(target, law, of, _POINTS).overlap
+    seen = survey(target, law, of, _POINTS).overlap
+    return survey(target, law, of, _SECOND_LOOK * _POINTS).overlap if seen.in_doubt else seen
 
 
 def survey(target: VolumeElement, law: Proposal, of: Atoms | None, n: int) -> Survey:
