@@ -1,17 +1,18 @@
 """Numbers and arrays at the door, in one dialect: NumPy's and torch's scalars are numbers, True and False are not.
 
 Each function on numbers returns Python's own, so that it can be kept in a file and passed to torch. Whatever is
-like an array comes in by `as_tensor`.
+like an array comes in by `as_tensor`, which alone needs torch: verdicts on kept draws do without.
 """
 
 import math
 import textwrap
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "as_tensor",
@@ -112,7 +113,7 @@ def is_like_an_array(value: Any) -> bool:
     return hasattr(value, "__array__") and not isinstance(value, type)
 
 
-def as_tensor(name: str, value: Any) -> Tensor:
+def as_tensor(name: str, value: Any) -> "Tensor":
     """Whatever is like an array, as a tensor: NumPy's and xarray's, data frames, lists of numbers or tensors.
 
     A tensor is itself. Numbers keep their kind; lists are float64 or int64. What torch has no numbers for
@@ -133,6 +134,8 @@ def as_tensor(name: str, value: Any) -> Tensor:
     Traceback (most recent call last):
     ValueError: z: expected a tensor or an array of numbers, got <class 'str'>
     """
+    import torch
+
     if torch.is_tensor(value):
         return value
     try:
