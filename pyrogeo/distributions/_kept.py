@@ -19,8 +19,8 @@ class Kept:
     """Facts by name, aids and a pool of draws, forgotten when the metric was moved, cast or loaded anew.
 
     A copy (`copy.deepcopy`, a pickle) takes the facts with it and leaves the aids, which are large and can be
-    made again, and the pool: served twice, the same draws would pass for independent ones. `copy.copy` of a density shares both, so that no draw
-    is served twice either.
+    made again, and the pool: served twice, the same draws would pass for independent ones. `copy.copy` of a
+    density shares all of them, so that no draw is served twice either.
 
     Args:
         metric: of the density.

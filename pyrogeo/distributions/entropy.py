@@ -61,11 +61,12 @@ def entropy_bounds(metric: CentroidMetric) -> EntropyBounds:
     width = (metric.bandwidth**2 / d).item()
     log_dets = metric.log_det_covariances() + d * math.log(width)
     inner = 0.5 * (d * (1 + math.log(2 * math.pi)) + log_dets.mean().item())
+    covariances = width * _covariances(metric)
     below, above = (0.0, 0.0)
     for index in torch.arange(k, device=log_dets.device).split(_rows(metric)):
-        below -= _overlap(_bhattacharyya(metric, index, log_dets, width))
+        below -= _overlap(_bhattacharyya(metric.centroids, covariances, index, log_dets))
         above -= _overlap(_kullback_leibler(metric, index, log_dets, width))
-    upper = min(inner + above / k, _normal(metric, width))
+    upper = min(inner + above / k, _normal(metric.centroids, covariances))
     return EntropyBounds(min(inner + below / k, upper), upper)  # equal but for rounding, at most
 
 
@@ -83,18 +84,17 @@ def _is_diagonal(metric: CentroidMetric) -> bool:
     return metric.typical_factor().dim() == 1
 
 
-def _bhattacharyya(metric: CentroidMetric, index: Tensor, log_dets: Tensor, width: float) -> Tensor:
+def _bhattacharyya(
+    centroids: Tensor, covariances: Tensor, index: Tensor, log_dets: Tensor
+) -> Tensor:
     """⅛ Δᵀ S⁻¹ Δ + ½ log det S − ¼ (log det Sᵢ + log det Sⱼ), S = (Sᵢ + Sⱼ)/2, for rows i."""
-    delta = metric.centroids[index, None] - metric.centroids
+    delta = centroids[index, None] - centroids
     half = 0.25 * (log_dets[index, None] + log_dets)
-    if _is_diagonal(metric):
-        variances = width * component_variances(metric)
-        mean = 0.5 * (variances[index, None] + variances)
+    mean = 0.5 * (covariances[index, None] + covariances)
+    if covariances.dim() == 2:
         apart: Tensor = 0.125 * (delta**2 / mean).sum(-1) + 0.5 * mean.log().sum(-1) - half
         return apart
-    factors = _factors(metric)
-    covariances = width * factors @ factors.mT
-    root = torch.linalg.cholesky(0.5 * (covariances[index, None] + covariances))
+    root = torch.linalg.cholesky(mean)
     white = torch.linalg.solve_triangular(root, delta[..., None], upper=False)[..., 0]
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     far: Tensor = 0.125 * white.square().sum(-1) + log_det - half
@@ -117,22 +117,20 @@ def _kullback_leibler(
     return 0.5 * (squares - d + log_dets - log_dets[index, None])
 
 
-def _normal(metric: CentroidMetric, width: float) -> float:
+def _normal(centroids: Tensor, covariances: Tensor) -> float:
     """The entropy of the normal law with the mixture's covariance, which no other exceeds."""
-    z = metric.centroids - metric.centroids.mean(0)
-    spread = z.mT @ z / len(z)
+    z, within = centroids - centroids.mean(0), covariances.mean(0)
+    spread = z.mT @ z / len(z) + (torch.diag(within) if within.dim() == 1 else within)
+    log_det: float = torch.linalg.slogdet(spread).logabsdet.item()
+    return 0.5 * (z.shape[1] * (1 + math.log(2 * math.pi)) + log_det)
+
+
+def _covariances(metric: CentroidMetric) -> Tensor:
+    """Σᵢ, shape `(K, d, d)`; of a diagonal metric the diagonals, `(K, d)`."""
     if _is_diagonal(metric):
-        within = torch.diag(component_variances(metric).mean(0))
-    else:
-        factors = _factors(metric)
-        within = (factors @ factors.mT).mean(0)
-    log_det: float = torch.linalg.slogdet(spread + width * within).logabsdet.item()
-    return 0.5 * (metric.dimension * (1 + math.log(2 * math.pi)) + log_det)
-
-
-def _factors(metric: CentroidMetric) -> Tensor:
-    """Lᵢ, shape `(K, d, d)`."""
+        return component_variances(metric)
     k, d = metric.centroids.shape
     index = torch.arange(k, device=metric.centroids.device)
     units = torch.eye(d).to(metric.centroids)
-    return torch.stack([metric.unwhiten(index, unit.expand(k, d)) for unit in units], -1)
+    factors = torch.stack([metric.unwhiten(index, unit.expand(k, d)) for unit in units], -1)
+    return factors @ factors.mT

@@ -5,16 +5,21 @@ from pyrogeo.distributions import GeometricMixture
 from tests.geometry.metrics import diagonal, full
 
 
+def torch_s(metric):
+    """The same mixture, of torch's own parts."""
+    is_full = hasattr(metric, "covariances")
+    covariances = metric.covariances if is_full else torch.diag_embed(metric.variances)
+    width = metric.bandwidth**2 / metric.dimension
+    return torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.ones(metric.n_centroids, dtype=torch.float64)),
+        torch.distributions.MultivariateNormal(metric.centroids, covariances * width),
+    )
+
+
 @pytest.mark.parametrize("make", [diagonal, full])
 def test_the_mixture_equals_torch_s(make):
     metric = make(7, 3)
-    covariances = torch.diag_embed(metric.variances) if make is diagonal else metric.covariances
-    reference = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(torch.ones(7, dtype=torch.float64)),
-        torch.distributions.MultivariateNormal(
-            metric.centroids, covariances * metric.bandwidth**2 / 3
-        ),
-    )
+    reference = torch_s(metric)
     mixture = GeometricMixture(metric)
     z = torch.randn(30, 3, dtype=torch.float64, requires_grad=True)
     expected = reference.log_prob(z)
@@ -38,13 +43,7 @@ def test_shapes():
 @pytest.mark.parametrize("make", [diagonal, full])
 def test_mean_and_variance_are_torch_s(make):
     metric = make(7, 3)
-    covariances = torch.diag_embed(metric.variances) if make is diagonal else metric.covariances
-    reference = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(torch.ones(7, dtype=torch.float64)),
-        torch.distributions.MultivariateNormal(
-            metric.centroids, covariances * metric.bandwidth**2 / 3
-        ),
-    )
+    reference = torch_s(metric)
     mixture = GeometricMixture(metric)
     torch.testing.assert_close(mixture.mean, reference.mean)
     torch.testing.assert_close(mixture.variance, reference.variance)
